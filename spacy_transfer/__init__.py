@@ -1,0 +1,1 @@
+"""Transfer learning for sequence tagging where labels are scarce, as a spaCy component."""

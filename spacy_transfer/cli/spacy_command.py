@@ -1,0 +1,9 @@
+"""Adds `transfer` to the `spacy` command; spaCy imports this through its `spacy_cli` entry point."""
+
+from __future__ import annotations
+
+from spacy.cli._util import app as spacy_app
+
+from spacy_transfer.cli import app
+
+spacy_app.add_typer(app, name="transfer")

@@ -1,0 +1,44 @@
+"""`spacy transfer train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spacy_transfer.cli._errors import clear_errors
+
+
+def train(
+    ctx: typer.Context,
+    config: Annotated[Path, typer.Argument(help="Training config, as for `spacy train`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the results.")],
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for the CPU.")] = -1,
+    code: Annotated[
+        Path | None, typer.Option("--code", "-c", help="Python file that registers functions.")
+    ] = None,
+) -> None:
+    """Train a pipeline on a target corpus and its sources.
+
+    Any setting of the config can be given on the command line, as in --paths.target FILE.spacy.
+    """
+    from spacy.cli._util import import_code, parse_config_overrides, setup_gpu
+
+    from spacy_transfer.training.config import load_training_config
+    from spacy_transfer.training.loop import BEST, train
+
+    with clear_errors():
+        overrides = parse_config_overrides(list(ctx.args))
+        import_code(code)
+        loaded = load_training_config(config, overrides)
+        setup_gpu(gpu_id)
+        try:
+            progress = train(loaded, output, use_gpu=gpu_id)
+        except KeyboardInterrupt:
+            print(f"stopped; the pipelines so far are in {output}")
+            raise SystemExit(130) from None
+    print(
+        f"best dev score {100 * progress.best_score:.2f} at step {progress.best_step}: "
+        f"{output / BEST}"
+    )

@@ -1,0 +1,1 @@
+"""Labelled corpora: files in and out, tag schemes, label maps, samples, readers."""

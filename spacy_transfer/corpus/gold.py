@@ -1,0 +1,106 @@
+"""Gold annotation of an example, on the tokens of its predicted document.
+
+A layer is `ents` (entities), `tag` (`Token.tag_`) or `spans:KEY` (`Doc.spans[KEY]`).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from spacy.tokens import Doc
+from spacy.tokens import Span as DocSpan
+from spacy.training import Example
+
+from spacy_transfer.corpus.schemes import Span, TagScheme, encode
+
+_SPANS = "spans:"
+
+
+def check_layer(layer: str) -> None:
+    """Raise ValueError unless `layer` is `ents`, `tag` or `spans:KEY`."""
+    if layer not in ("ents", "tag") and not (layer.startswith(_SPANS) and layer != _SPANS):
+        raise ValueError(f"unknown layer {layer!r}: expected 'ents', 'tag' or 'spans:KEY'")
+
+
+def is_annotated(doc: Doc, layer: str) -> bool:
+    """Whether `doc` carries annotation of `layer`.
+
+    One token known to be inside or outside an entity, one tag, or the span group (an empty one
+    too) is enough.
+    """
+    if layer == "ents":
+        return bool(doc.has_annotation("ENT_IOB"))
+    if layer == "tag":
+        return bool(doc.has_annotation("TAG"))
+    return _key(layer) in doc.spans
+
+
+def gold_spans(example: Example, layer: str) -> list[Span] | None:
+    """The spans of `ents` or `spans:KEY` as (start, end, label), in text order.
+
+    Tokens are those of `example.predicted`; a gold span that does not begin and end at a token
+    boundary there is left out. None when the reference carries no annotation of the layer.
+
+    Raises ValueError when spans of a group overlap: a sequence of tags cannot hold them.
+    """
+    reference = example.reference
+    if not is_annotated(reference, layer):
+        return None
+    spans = reference.ents if layer == "ents" else _flat_group(reference, _key(layer))
+    if not _same_tokens(example):
+        spans = example.get_aligned_spans_y2x(spans, allow_overlap=False)
+    return [(span.start, span.end, span.label_) for span in spans]
+
+
+def gold_tags(example: Example, layer: str, scheme: TagScheme) -> list[str] | None:
+    """One gold tag for each token of `example.predicted`.
+
+    Spans are encoded with `scheme`; tokens of which `ents` does not know whether they are inside
+    an entity read as "O". In the `tag` layer a tag is its own label, and "" says that it is not
+    known: the token has none, or stands for several gold tokens with different tags. None when
+    the reference carries no annotation of the layer.
+    """
+    if layer != "tag":
+        spans = gold_spans(example, layer)
+        return None if spans is None else encode(spans, len(example.predicted), scheme)
+    if not is_annotated(example.reference, layer):
+        return None
+    if _same_tokens(example):
+        return [token.tag_ for token in example.reference]
+    return [tag or "" for tag in example.get_aligned("TAG", as_string=True)]
+
+
+def labels_in(example: Example, layer: str) -> set[str]:
+    """The entity or span labels, or the tags, of the reference document."""
+    reference = example.reference
+    if layer == "ents":
+        return {span.label_ for span in reference.ents}
+    if layer == "tag":
+        return {token.tag_ for token in reference} - {""}
+    return {span.label_ for span in reference.spans.get(_key(layer), ())}
+
+
+def _key(layer: str) -> str:
+    check_layer(layer)
+    return layer.removeprefix(_SPANS)
+
+
+def _same_tokens(example: Example) -> bool:
+    # Bytes compare ten times faster than arrays of a sentence's length.
+    predicted, reference = (
+        doc.to_array("ORTH").tobytes() for doc in (example.predicted, example.reference)
+    )
+    return bool(predicted == reference)
+
+
+def _flat_group(doc: Doc, key: str) -> list[DocSpan]:
+    spans = sorted(doc.spans[key], key=lambda span: (span.start, span.end))
+    for left, right in itertools.pairwise(spans):
+        if right.start < left.end:
+            raise ValueError(
+                f"spans of doc.spans[{key!r}] overlap: {left.label_} at characters "
+                f"{left.start_char}-{left.end_char} and {right.label_} at "
+                f"{right.start_char}-{right.end_char} ({left.text!r}, {right.text!r}); "
+                "a layer of tags holds flat spans only"
+            )
+    return spans

@@ -1,0 +1,33 @@
+"""Which task an example belongs to, and where its gold lives.
+
+`nlp.update` replaces `Example.predicted` by a copy without user data: only a mark on
+`Example.reference` reaches a component.
+"""
+
+from __future__ import annotations
+
+from spacy.tokens import Doc
+
+TARGET = "target"
+"""The name of the target task; every other task is a source."""
+
+_TASK = "spacy_transfer.task"
+_LAYER = "spacy_transfer.layer"
+
+
+def mark(doc: Doc, task: str, layer: str) -> None:
+    """Mark a reference document as an example of `task` whose gold is in `layer`."""
+    doc.user_data[_TASK] = task
+    doc.user_data[_LAYER] = layer
+
+
+def task_of(doc: Doc) -> str:
+    """The task that `doc` is marked with; an unmarked document belongs to the target."""
+    task: str = doc.user_data.get(_TASK, TARGET)
+    return task
+
+
+def layer_of(doc: Doc, default: str) -> str:
+    """The layer that `doc` is marked with, `default` for an unmarked document."""
+    layer: str = doc.user_data.get(_LAYER, default)
+    return layer

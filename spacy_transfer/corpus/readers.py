@@ -1,0 +1,218 @@
+"""Corpora of labelled tasks, streamed from `.spacy` files.
+
+The config of a target and its sources:
+
+    [corpora.train]
+    @readers = "spacy_transfer.TransferCorpus.v1"
+
+    [corpora.train.target]
+    @readers = "spacy_transfer.TaskCorpus.v1"
+    path = ${paths.target}
+
+    [corpora.train.sources]
+
+    [corpora.train.sources.NAME]
+    @readers = "spacy_transfer.TaskCorpus.v1"
+    path = ${paths.source}
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+from spacy.training import Corpus, Example
+from spacy.vocab import Vocab
+
+from spacy_transfer.corpus.errors import CorpusError
+from spacy_transfer.corpus.gold import check_layer, is_annotated
+from spacy_transfer.corpus.marks import TARGET, mark
+
+Item = TypeVar("Item")
+
+
+def shards(path: Path) -> list[Path]:
+    """The `.spacy` file `path`, or all those in the folder `path` and below, sorted.
+
+    Raises CorpusError when there is none.
+    """
+    if path.is_dir():
+        inside = (file.relative_to(path) for file in path.rglob("*.spacy") if file.is_file())
+        visible = [f for f in inside if not any(part.startswith(".") for part in f.parts)]
+        if not visible:
+            raise CorpusError(path, None, "expected .spacy files in this folder, found none")
+        return [path / file for file in sorted(visible)]
+    if not path.exists():
+        raise CorpusError(path, None, "no such file or folder: expected a corpus in .spacy format")
+    if path.suffix != ".spacy":
+        raise CorpusError(
+            path, None, "expected a .spacy file; `spacy transfer convert` makes one from others"
+        )
+    return [path]
+
+
+def read_shards(path: Path) -> Iterator[DocBin]:
+    """A `.spacy` file, or those of a folder one by one.
+
+    Raises CorpusError where there is none, and for a file in another format.
+    """
+    for shard in shards(path):
+        try:
+            docs = DocBin().from_disk(shard)
+        except (ValueError, KeyError, TypeError) as error:
+            message = "expected spaCy's .spacy format; the file is of another or damaged"
+            raise CorpusError(shard, None, message) from error
+        yield docs
+
+
+def read_docs(path: Path, vocab: Vocab) -> Iterator[Doc]:
+    """The documents of a `.spacy` file or a folder of them, without those that have no token."""
+    for docs in read_shards(path):
+        yield from (doc for doc in docs.get_docs(vocab) if len(doc))
+
+
+class TaskCorpus:
+    """The labelled examples of one task: calling it with `nlp` streams them in file order.
+
+    A document with unknown spaces keeps its tokens; any other is tokenised by `nlp`, as in
+    `spacy.Corpus.v1`, which also says how `max_length` cuts.
+    """
+
+    def __init__(self, path: Path, layer: str, max_length: int, limit: int) -> None:
+        check_layer(layer)
+        shards(path)
+        self.path = path
+        self.layer = layer
+        self._limit = limit or None
+        self._corpus = Corpus(path, max_length=max_length)
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        """Yield every example once.
+
+        Raises CorpusError when a file cannot be read, and at the end when there was no example
+        or none with annotation of the layer.
+        """
+        count, annotated = 0, False
+        docs = itertools.islice(read_docs(self.path, nlp.vocab), self._limit)
+        for example in self._corpus.make_examples(nlp, docs):
+            count += 1
+            annotated = annotated or is_annotated(example.reference, self.layer)
+            yield example
+        if not count:
+            raise CorpusError(self.path, None, "expected documents to learn from, found none")
+        if not annotated:
+            raise CorpusError(
+                self.path, None, f"none of {count} documents is annotated in layer {self.layer!r}"
+            )
+
+
+def task_corpus(
+    path: Path | None, layer: str = "ents", max_length: int = 0, limit: int = 0
+) -> TaskCorpus:
+    """The registered reader `spacy_transfer.TaskCorpus.v1`.
+
+    path: a `.spacy` file or a folder of them. layer: where the gold lives: `ents`, `tag` or
+    `spans:KEY`. max_length: documents of this many tokens or more are cut into their sentences
+    where these are annotated, left out otherwise; 0 keeps all. limit: read the first so many
+    documents only; 0 reads all.
+
+    Raises ValueError without a path or for an unknown layer, CorpusError when there is no corpus.
+    """
+    if path is None:
+        raise ValueError(
+            "a corpus has no path: set it in [paths] of the config or on the command line, "
+            "as in --paths.target FILE.spacy"
+        )
+    return TaskCorpus(Path(path), layer, max_length, limit)
+
+
+class TaskStreams:
+    """The examples of a target task and its sources, each marked with its task and layer.
+
+    The order of a stream depends on the seed, the name of the task and the epoch alone. Examples
+    of a corpus that fits the shuffle buffer stay in memory from the first pass on; a larger one is
+    read anew in every pass, with at most `shuffle_buffer` of its examples alive.
+    """
+
+    def __init__(
+        self, nlp: Language, corpora: dict[str, TaskCorpus], seed: int, shuffle_buffer: int
+    ) -> None:
+        self.tasks = list(corpora)
+        self._nlp = nlp
+        self._corpora = corpora
+        self._seed = seed
+        self._size = shuffle_buffer
+        self._kept: dict[str, list[Example]] = {}
+
+    def __iter__(self) -> Iterator[Example]:
+        """Every example of every task once, in file order, the target first."""
+        for task in self.tasks:
+            yield from self._read(task)
+
+    def stream(self, task: str) -> Iterator[tuple[int, Example]]:
+        """Examples of `task` without end, as (epoch from 0, example), in a new order each epoch."""
+        for epoch in itertools.count():
+            rng = random.Random(f"{self._seed}/{task}/{epoch}")
+            for example in shuffled(self._read(task), self._size, rng):
+                yield epoch, example
+
+    def _read(self, task: str) -> Iterator[Example]:
+        if task in self._kept:
+            yield from self._kept[task]
+            return
+        corpus = self._corpora[task]
+        kept: list[Example] | None = []
+        for example in corpus(self._nlp):
+            mark(example.reference, task, corpus.layer)
+            if kept is not None:
+                kept.append(example)
+                if len(kept) > self._size:
+                    kept = None
+            yield example
+        if kept is not None:
+            self._kept[task] = kept
+
+
+def transfer_corpus(
+    target: TaskCorpus,
+    sources: dict[str, Any] | None = None,  # of TaskCorpus: configs are type-checked unresolved
+    seed: int = 0,
+    shuffle_buffer: int = 10_000,
+) -> Callable[[Language], TaskStreams]:
+    """The registered reader `spacy_transfer.TransferCorpus.v1`.
+
+    target: the corpus of the target task. sources: those of the source tasks, by name. seed: of
+    the order of examples. shuffle_buffer: how many examples a task may keep in memory to shuffle.
+
+    Raises ValueError for a source that is named like the target or is not a task corpus, and for
+    an empty buffer.
+    """
+    corpora = {TARGET: target, **(sources or {})}
+    if TARGET in (sources or {}):
+        raise ValueError(f"a source cannot be named {TARGET!r}: choose another name")
+    for name, corpus in corpora.items():
+        if not isinstance(corpus, TaskCorpus):
+            raise ValueError(f"{name}: expected a spacy_transfer.TaskCorpus.v1, got {corpus!r}")
+    if shuffle_buffer < 1:
+        raise ValueError(f"shuffle_buffer must be 1 or more, got {shuffle_buffer}")
+    return lambda nlp: TaskStreams(nlp, corpora, seed, shuffle_buffer)
+
+
+def shuffled(items: Iterable[Item], size: int, rng: random.Random) -> Iterator[Item]:
+    """Shuffle a stream through a buffer of `size` items; up to `size` items in all, fully."""
+    buffer: list[Item] = []
+    for item in items:
+        if len(buffer) < size:
+            buffer.append(item)
+            continue
+        place = rng.randrange(size)
+        out, buffer[place] = buffer[place], item
+        yield out
+    rng.shuffle(buffer)
+    while buffer:
+        yield buffer.pop()

@@ -1,0 +1,1 @@
+"""thinc models: from Docs to tensors, through one PyTorch shim."""

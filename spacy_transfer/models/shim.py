@@ -1,0 +1,178 @@
+"""The border between thinc and the tagger: one shim around the whole torch module."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from thinc.api import Optimizer, PyTorchShim, get_torch_default_device
+from torch import Tensor
+
+from spacy_transfer.models.optimizer import Adagrad, ModuleAdagrad
+from spacy_transfer.models.vocabulary import Normalizer, Vocabulary
+from spacy_transfer.nn.encoders import EncoderSettings
+from spacy_transfer.nn.objective import ObjectiveSettings
+from spacy_transfer.nn.sharing import Sharing
+from spacy_transfer.nn.tagger import TaggerSizes, TransferTagger
+
+_HEADER = "spacy_transfer.tagger.v1"
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """All that is needed to build the network again around saved weights.
+
+    Attributes:
+        encoder: kinds and widths of the encoders.
+        objective: the weights of the loss.
+        sharing: which parameters the tasks share.
+        tasks: number of tags of each task, the target first.
+        matched: number of matched tag pairs of each source.
+        words: the trained words of each word level, in the order of their rows (from 1).
+        characters: the trained characters, in the order of their rows (from 1).
+    """
+
+    encoder: EncoderSettings
+    objective: ObjectiveSettings
+    sharing: Sharing
+    tasks: dict[str, int]
+    matched: dict[str, int]
+    words: dict[str, list[str]]
+    characters: str
+
+    def build(self) -> TransferTagger:
+        """An untrained network of this shape."""
+        sizes = TaggerSizes(
+            tasks=self.tasks,
+            words={group: len(words) + 1 for group, words in self.words.items()},
+            characters=len(self.characters) + 1,
+            matched=self.matched,
+        )
+        return TransferTagger(self.encoder, self.objective, self.sharing, sizes)
+
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        """How the Docs of each word level become indices."""
+        normalize = Normalizer(self.encoder.lower, self.encoder.zero_digits)
+        return {
+            group: Vocabulary(words, self.characters, normalize)
+            for group, words in self.words.items()
+        }
+
+    def with_tasks(self, tasks: dict[str, int]) -> Blueprint:
+        """The same network for these tasks and numbers of tags; what other tasks had alone goes."""
+        groups = {self.sharing.words_of(task) for task in tasks}
+        return replace(
+            self,
+            tasks=tasks,
+            matched={task: pairs for task, pairs in self.matched.items() if task in tasks},
+            words={group: words for group, words in self.words.items() if group in groups},
+        )
+
+    def to_json(self) -> str:
+        """The blueprint as the header of a weights file holds it."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Blueprint:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        objective = values["objective"]
+        return cls(
+            encoder=EncoderSettings(**values["encoder"]),
+            objective=ObjectiveSettings(**{**objective, "widths": tuple(objective["widths"])}),
+            sharing=Sharing(**values["sharing"]),
+            **{f.name: values[f.name] for f in fields(cls)[3:]},
+        )
+
+
+class TransferShim(PyTorchShim):  # type: ignore[misc]
+    """Holds the network once it is known, steps torch optimizers, saves safetensors.
+
+    The network is None until `set_network` or loading. Weights are read from safetensors alone,
+    never unpickled: a model from a stranger cannot run code.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.blueprint: Blueprint | None = None
+        self.vocabularies: dict[str, Vocabulary] = {}
+        self._adagrad: ModuleAdagrad | None = None
+
+    @property
+    def network(self) -> TransferTagger:
+        """The network; ValueError before initialisation."""
+        if self._model is None:
+            raise ValueError(
+                "the model is not initialised: call nlp.initialize() or load a trained pipeline"
+            )
+        assert isinstance(self._model, TransferTagger)
+        return self._model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def set_network(self, blueprint: Blueprint, network: TransferTagger) -> None:
+        """Take a network that was built from `blueprint`."""
+        self.blueprint = blueprint
+        self.vocabularies = blueprint.vocabularies()
+        self._model = network.to(get_torch_default_device())
+        self._adagrad = None
+
+    def rebuild(self, blueprint: Blueprint) -> None:
+        """Change the network's shape; weights that both shapes have are kept."""
+        network = blueprint.build()
+        old = self.network.state_dict()
+        with torch.no_grad():
+            for name, weights in network.state_dict().items():
+                if name in old:
+                    weights[tuple(slice(n) for n in old[name].shape)] = old[name]
+        self.set_network(blueprint, network)
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Step over the parameters that have gradients and clear those."""
+        if isinstance(optimizer, Adagrad):
+            if self._adagrad is None:
+                self._adagrad = ModuleAdagrad(self.network.parameters(), optimizer)
+            self._adagrad.step()
+            return
+        for parameter in self.network.parameters():
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.to_dense()
+        super().finish_update(optimizer)
+
+    def to_bytes(self) -> bytes:
+        """Blueprint and weights as one safetensors file; empty before initialisation."""
+        if self.blueprint is None:
+            return b""
+        weights = {name: t.contiguous().cpu() for name, t in self.network.state_dict().items()}
+        return save(weights, metadata={_HEADER: self.blueprint.to_json()})
+
+    def from_bytes(self, bytes_data: bytes) -> TransferShim:
+        """Read what `to_bytes` wrote; ValueError for anything else."""
+        if not bytes_data:
+            return self
+        weights, header = _read_safetensors(bytes_data)
+        blueprint = Blueprint.from_json(header)
+        network = blueprint.build()
+        network.load_state_dict(weights)
+        self.set_network(blueprint, network)
+        return self
+
+
+def _read_safetensors(data: bytes) -> tuple[dict[str, Tensor], str]:
+    try:
+        weights = load(data)
+    except SafetensorError as error:
+        raise ValueError(
+            f"the model's weights are not a safetensors file ({error}); nothing was loaded"
+        ) from error
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    if _HEADER not in metadata:
+        raise ValueError(f"the model's weights lack the header {_HEADER!r}; nothing was loaded")
+    return weights, metadata[_HEADER]

@@ -1,0 +1,129 @@
+"""The thinc model: Docs in, tag ids or a loss out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from spacy.tokens import Doc
+from thinc.api import ArgsKwargs, Model
+
+from spacy_transfer.models.shim import TransferShim
+from spacy_transfer.nn.batch import GroupBatch, TaskPart
+from spacy_transfer.nn.encoders import EncoderSettings
+from spacy_transfer.nn.objective import ObjectiveSettings
+from spacy_transfer.nn.sharing import PLANS
+from spacy_transfer.nn.tagger import Loss
+
+
+@dataclass(frozen=True)
+class TaskDocs:
+    """Docs of one task, none of them empty, with their gold tag ids in training."""
+
+    task: str
+    docs: list[Doc]
+    tags: list[NDArray[np.int64]] | None = None
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The value of the loss and of its terms by name; the terms add up to it."""
+
+    total: float
+    terms: dict[str, float]
+
+
+TagIds = list[NDArray[np.int64]]
+TaggerOutput = dict[str, TagIds] | LossTerms
+TransferModel = Model[list[TaskDocs], TaggerOutput]
+
+
+def transfer_tagger(
+    encoder: EncoderSettings, objective: ObjectiveSettings, sharing: str = "T-B"
+) -> TransferModel:
+    """`spacy_transfer.TransferTagger.v1`: a GRU-CRF (or LSTM-, CNN-) tagger for a target and its
+    sources. ValueError for an unknown sharing plan.
+
+    In training its input carries gold tags and its output is the loss, whose gradient is 1; in
+    prediction the output is, for each task, an array of tag ids a Doc.
+    """
+    if sharing not in PLANS:
+        raise ValueError(f"sharing must be one of {', '.join(PLANS)}; found {sharing!r}")
+    return Model(
+        "transfer_tagger",
+        forward,
+        shims=[TransferShim()],
+        attrs={
+            "encoder": encoder,
+            "objective": objective,
+            "sharing": PLANS[sharing],
+            "dropout_rate": 0.0,
+        },
+    )
+
+
+def shim_of(model: TransferModel) -> TransferShim:
+    """The shim that holds the network."""
+    shim = model.shims[0]
+    assert isinstance(shim, TransferShim)
+    return shim
+
+
+def forward(
+    model: TransferModel, inputs: list[TaskDocs], is_train: bool
+) -> tuple[TaggerOutput, Callable[[float], list[Any]]]:
+    """Tag ids or the loss; the callback takes the gradient of the loss."""
+    shim = shim_of(model)
+    shim.network.set_dropout(model.attrs["dropout_rate"])
+    batch = ArgsKwargs((_group(shim, inputs),), {})
+    output, torch_backprop = shim(batch, is_train)
+    if not isinstance(output, Loss):
+        return {task: _trim(*tags) for task, tags in output.items()}, lambda _: []
+
+    def backprop(gradient: float) -> list[Any]:
+        grads = torch.full_like(output.total, gradient)
+        torch_backprop(ArgsKwargs(((output.total,),), {"grad_tensors": (grads,)}))
+        return []
+
+    terms = {name: float(term) for name, term in output.terms.items()}
+    return LossTerms(float(output.total.detach()), terms), backprop
+
+
+def _group(shim: TransferShim, inputs: list[TaskDocs]) -> list[GroupBatch]:
+    """Put tasks that share a word level into one batch."""
+    groups: dict[str, list[TaskDocs]] = {}
+    for part in inputs:
+        groups.setdefault(shim.network.sharing.words_of(part.task), []).append(part)
+    batches = []
+    for group, parts in groups.items():
+        docs = [doc for part in parts for doc in part.docs]
+        tokens, ranks = shim.vocabularies[group].batch(docs, shim.device)
+        split = torch.split(ranks, [len(part.docs) for part in parts])
+        batches.append(
+            GroupBatch(
+                tokens,
+                [
+                    TaskPart(part.task, of_part, _pad(part.tags, shim.device))
+                    for part, of_part in zip(parts, split, strict=True)
+                ],
+            )
+        )
+    return batches
+
+
+def _pad(tags: list[NDArray[np.int64]] | None, device: torch.device) -> torch.Tensor | None:
+    if tags is None:
+        return None
+    padded = np.zeros((len(tags), max(map(len, tags))), dtype=np.int64)
+    for row, sequence in zip(padded, tags, strict=True):
+        row[: len(sequence)] = sequence
+    return torch.from_numpy(padded).to(device)
+
+
+def _trim(tags: torch.Tensor, lengths: torch.Tensor) -> TagIds:
+    padded = tags.cpu().numpy()
+    return [row[:length] for row, length in zip(padded, lengths.tolist(), strict=True)]

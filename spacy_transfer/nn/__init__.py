@@ -1,0 +1,1 @@
+"""The neural network, in plain PyTorch: encoders, CRF, transfer objective."""

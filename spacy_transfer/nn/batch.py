@@ -1,0 +1,85 @@
+"""What the tagger reads: sentences as indices, packed the way recurrent layers want them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Ragged sequences, time-major, longest first (the layout of torch's `PackedSequence`).
+
+    `data` [items, ...] holds step 0 of every sequence, then step 1 of those that have one, and so
+    on; `batch_sizes` [time] (int64, on the CPU) says how many sequences reach each step.
+    """
+
+    data: Tensor
+    batch_sizes: Tensor
+
+    def with_data(self, data: Tensor) -> Packed:
+        """The same layout around other items."""
+        return Packed(data, self.batch_sizes)
+
+    def index(self, ranks: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the items of some sequences lie in `data`.
+
+        Args:
+            ranks: [n] positions in the sorted order, on the device of `data`.
+
+        Returns:
+            [n, time] indices into `data` (0 at padding) and [n] lengths, where time is the longest
+            of the n; both on the device of `data`.
+        """
+        device = self.data.device
+        sizes = self.batch_sizes.to(device)
+        lengths = (sizes[None, :] > ranks[:, None]).sum(dim=1)
+        sizes = sizes[: int(lengths.max())]
+        starts = torch.cumsum(sizes, dim=0) - sizes
+        inside = sizes[None, :] > ranks[:, None]
+        return torch.where(inside, starts[None, :] + ranks[:, None], 0), lengths
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Sentences over their distinct words, so that each word is encoded once.
+
+    Attributes:
+        words: for every token the index of its distinct word, packed.
+        characters: for every distinct word its character ids, packed; a distinct word's index is
+            its rank here, so words are ordered by descending length in characters.
+        rows: [distinct] rows of the trained word embeddings; 0 is the unknown word.
+        static_index: [static] distinct words that are looked up in static vectors instead.
+        static: [static, word_embedding] those vectors.
+    """
+
+    words: Packed
+    characters: Packed
+    rows: Tensor
+    static_index: Tensor
+    static: Tensor
+
+
+@dataclass(frozen=True)
+class TaskPart:
+    """The sentences of one task within a `TokenBatch`.
+
+    Attributes:
+        task: its name.
+        ranks: [n] positions of its sentences in the sorted order of the batch.
+        tags: [n, time] gold tag ids (anything at padding), or None to predict.
+    """
+
+    task: str
+    ranks: Tensor
+    tags: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class GroupBatch:
+    """Sentences that go through one word encoder together, and the tasks they belong to."""
+
+    tokens: TokenBatch
+    parts: list[TaskPart]

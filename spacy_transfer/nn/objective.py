@@ -1,0 +1,45 @@
+"""What is minimised: CRF losses of source and target, and the ties between them.
+
+L = sum of CRF losses + alpha * MMD + beta * CRF-L2 + gamma * L2      (Wang et al. 2018, §4.2)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spacy_transfer.nn.mmd import AUTHOR_WIDTHS
+
+
+MMDName = Literal["label-aware", "marginal"]
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Weights of the terms of the loss; the defaults leave the CRF likelihood alone.
+
+    Attributes:
+        cost: Hamming cost of the softmax-margin loss (Yang §3.4; 5 in the authors' code); 0 gives
+            the plain likelihood.
+        mmd: `label-aware` (Wang Eq. 5) or `marginal` (their MMD-CRF-L2 ablation).
+        alpha: weight of the MMD between source and target hidden states.
+        beta: weight of the squared distance between matched CRF parameters (Wang §4.4).
+        gamma: weight of the squared norm of all parameters but the embeddings.
+        epsilon: share of the source in the CRF loss when both tasks are in a batch (Wang §4.2);
+            None adds both losses up as they are.
+        widths: widths of the RBF kernels of the MMD, summed.
+    """
+
+    cost: float = 0.0
+    mmd: MMDName = "label-aware"
+    alpha: float = 0.0
+    beta: float = 0.0
+    gamma: float = 0.0
+    epsilon: float | None = None
+    widths: tuple[float, ...] = AUTHOR_WIDTHS
+
+    def crf_weights(self, sources: int, target: bool) -> tuple[float, float]:
+        """Weights of each source's and of the target's CRF loss in a batch with these tasks."""
+        if self.epsilon is None or not sources or not target:
+            return 1.0, 1.0
+        return self.epsilon / sources, 1.0 - self.epsilon

@@ -1,0 +1,277 @@
+"""The whole network: shared encoders, a CRF head a task, one loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spacy_transfer.nn.batch import GroupBatch, TaskPart, TokenBatch
+from spacy_transfer.nn.crf import CRF, Constraints
+from spacy_transfer.nn.crf_l2 import crf_l2
+from spacy_transfer.nn.encoders import CharacterEncoder, EncoderSettings, WordEmbedding, WordEncoder
+from spacy_transfer.nn.mmd import label_aware_mmd, mmd2
+from spacy_transfer.nn.objective import ObjectiveSettings
+from spacy_transfer.nn.sharing import Sharing
+
+
+@dataclass(frozen=True)
+class TaggerSizes:
+    """What the training corpora determine.
+
+    Attributes:
+        tasks: number of tag ids of each task's head; the first task is the target.
+        words: rows of each word level's embeddings, the unknown word included.
+        characters: rows of the character embeddings, the unknown character included.
+        matched: number of matched tag pairs of each source.
+    """
+
+    tasks: dict[str, int]
+    words: dict[str, int]
+    characters: int
+    matched: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss to minimise and its weighted terms by name, detached; the terms add up to it."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class Head(nn.Module):
+    """Emission scores and a CRF over one set of tags."""
+
+    def __init__(self, width: int, tags: int) -> None:
+        super().__init__()
+        self.emission = nn.Linear(width, tags)
+        nn.init.xavier_uniform_(self.emission.weight)
+        nn.init.zeros_(self.emission.bias)
+        self.crf = CRF(tags)
+
+
+class TaskConstraints(nn.Module):
+    """The tag transitions that a task allows in decoding, kept with the weights."""
+
+    start: Tensor
+    transitions: Tensor
+    end: Tensor
+
+    def __init__(self, tags: int) -> None:
+        super().__init__()
+        self.register_buffer("start", torch.ones(tags, dtype=torch.bool))
+        self.register_buffer("transitions", torch.ones(tags, tags, dtype=torch.bool))
+        self.register_buffer("end", torch.ones(tags, dtype=torch.bool))
+
+    def get(self) -> Constraints:
+        """What is allowed, as the CRF wants it."""
+        return Constraints(self.start, self.transitions, self.end)
+
+
+class MatchedTags(nn.Module):
+    """Pairs of tag ids that mean the same in a source and in the target (Wang's Y_v)."""
+
+    pairs: Tensor
+
+    def __init__(self, pairs: int) -> None:
+        super().__init__()
+        self.register_buffer("pairs", torch.zeros(pairs, 2, dtype=torch.int64))
+
+
+@dataclass(frozen=True)
+class TaggedPart:
+    """A task's sentences after encoding.
+
+    Attributes:
+        part: what the caller asked for.
+        hidden: [tokens, hidden] hidden states of the whole group, packed.
+        index: [n, time] where the part's tokens lie in `hidden` (0 at padding).
+        lengths: [n] tokens of each sentence.
+    """
+
+    part: TaskPart
+    hidden: Tensor
+    index: Tensor
+    lengths: Tensor
+
+    @property
+    def gold(self) -> Tensor:
+        """[n, time] gold tags; raises ValueError if the part has none."""
+        if self.part.tags is None:
+            raise ValueError(f"the sentences of task {self.part.task!r} carry no gold tags")
+        return self.part.tags
+
+    def tokens(self) -> tuple[Tensor, Tensor]:
+        """Hidden states [tokens, hidden] and gold tags [tokens] of the part, padding left out."""
+        steps = torch.arange(self.index.shape[1], device=self.index.device)
+        inside = steps[None, :] < self.lengths[:, None]
+        return self.hidden[self.index[inside]], self.gold[inside]
+
+
+class TransferTagger(nn.Module):
+    """Characters to words to CRF for one target and its sources.
+
+    The forward pass gives a `Loss` when the parts of the batch have gold tags and predicted tag
+    ids otherwise.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderSettings,
+        objective: ObjectiveSettings,
+        sharing: Sharing,
+        sizes: TaggerSizes,
+    ) -> None:
+        """Build an untrained tagger."""
+        super().__init__()
+        self.objective = objective
+        self.sharing = sharing
+        self.target, *self.sources = sizes.tasks
+        self.embeddings = nn.ModuleDict(
+            {
+                group: WordEmbedding(rows, encoder.word_embedding, encoder.word_dropout)
+                for group, rows in sizes.words.items()
+            }
+        )
+        self.characters: CharacterEncoder | None = None
+        if encoder.char_encoder != "none":
+            self.characters = CharacterEncoder(encoder, sizes.characters)
+        self.words = nn.ModuleDict({group: WordEncoder(encoder) for group in sizes.words})
+        heads = {sharing.head_of(task): tags for task, tags in sizes.tasks.items()}
+        self.heads = nn.ModuleDict(
+            {name: Head(encoder.word_width, tags) for name, tags in heads.items()}
+        )
+        self.constraints = nn.ModuleDict(
+            {task: TaskConstraints(tags) for task, tags in sizes.tasks.items()}
+        )
+        self.matched = nn.ModuleDict(
+            {task: MatchedTags(pairs) for task, pairs in sizes.matched.items()}
+        )
+
+    def head(self, task: str) -> Head:
+        """The head that `task` is tagged with."""
+        head = self.heads[self.sharing.head_of(task)]
+        assert isinstance(head, Head)
+        return head
+
+    def set_words(self, group: str, positions: Tensor, vectors: Tensor, rare: Tensor) -> None:
+        """Start a word level's embeddings, its words counted from 0.
+
+        Args:
+            group: the word level.
+            positions: [found] words that have a pretrained vector.
+            vectors: [found, word_embedding] those vectors.
+            rare: [words] whether word dropout applies.
+        """
+        embedding = self.embeddings[group]
+        assert isinstance(embedding, WordEmbedding)
+        with torch.no_grad():
+            embedding.weight[positions + 1] = vectors.reshape(len(positions), embedding.weight.shape[1])
+            embedding.rare[1:] = rare
+
+    def set_matched(self, source: str, pairs: list[tuple[int, int]]) -> None:
+        """Set the matched tags (source, target) of a source."""
+        self._pairs(source).copy_(torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2))
+
+    def set_constraints(self, task: str, constraints: Constraints) -> None:
+        """Set what decoding of a task allows."""
+        for of_task, values in zip(self._constraints(task), constraints, strict=True):
+            of_task.copy_(values)
+
+    def set_dropout(self, rate: float) -> None:
+        """Set every dropout layer's rate."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = rate
+
+    def hidden(self, tokens: TokenBatch, task: str) -> Tensor:
+        """Contextual hidden states of a batch, packed: [tokens, hidden]."""
+        group = self.sharing.words_of(task)
+        distinct = self.embeddings[group](tokens.rows, tokens.static_index, tokens.static)
+        if self.characters is not None:
+            distinct = torch.cat([distinct, self.characters(tokens.characters)], dim=1)
+        states = self.words[group](tokens.words.with_data(distinct[tokens.words.data]))
+        assert isinstance(states, Tensor)
+        return states
+
+    def forward(self, batch: list[GroupBatch]) -> Loss | dict[str, tuple[Tensor, Tensor]]:
+        """The loss of gold tags, or for each task its predicted tags [n, time] and lengths [n]."""
+        hidden = [self.hidden(group.tokens, group.parts[0].task) for group in batch]
+        parts = [
+            TaggedPart(part, states, *group.tokens.words.index(part.ranks))
+            for group, states in zip(batch, hidden, strict=True)
+            for part in group.parts
+        ]
+        if any(part.tags is not None for group in batch for part in group.parts):
+            return self._loss(parts)
+        return {part.part.task: (self._decode(part), part.lengths) for part in parts}
+
+    def _decode(self, part: TaggedPart) -> Tensor:
+        task = part.part.task
+        head = self.head(task)
+        emissions = head.emission(part.hidden)[part.index]
+        return head.crf.decode(emissions, part.lengths, self._constraints(task))
+
+    def _loss(self, parts: list[TaggedPart]) -> Loss:
+        settings = self.objective
+        by_task = {part.part.task: part for part in parts}
+        sources = [task for task in by_task if task != self.target]
+        source_weight, target_weight = settings.crf_weights(len(sources), self.target in by_task)
+        terms: dict[str, Tensor] = {}
+        for task, part in by_task.items():
+            weight = target_weight if task == self.target else source_weight
+            terms[f"crf_{task}"] = weight * self._crf_loss(part)
+        if settings.alpha and self.target in by_task:
+            for task in sources:
+                mmd = self._mmd(by_task[task], by_task[self.target])
+                terms[f"mmd_{task}"] = settings.alpha * mmd
+        if settings.beta and not self.sharing.head:
+            for task in self.sources:
+                terms[f"crf_l2_{task}"] = settings.beta * self._crf_l2(task)
+        if settings.gamma:
+            terms["l2"] = settings.gamma * self._squared_norm()
+        total = torch.stack(list(terms.values())).sum()
+        return Loss(total, {name: term.detach() for name, term in terms.items()})
+
+    def _crf_loss(self, part: TaggedPart) -> Tensor:
+        head = self.head(part.part.task)
+        emissions = head.emission(part.hidden)[part.index]
+        loss = head.crf.loss(emissions, part.gold, part.lengths, cost=self.objective.cost)
+        return loss.mean()
+
+    def _mmd(self, source: TaggedPart, target: TaggedPart) -> Tensor:
+        widths = self.objective.widths
+        source_hidden, source_tags = source.tokens()
+        target_hidden, target_tags = target.tokens()
+        if self.objective.mmd == "marginal":
+            return mmd2(source_hidden, target_hidden, widths)
+        pairs = self._pairs(source.part.task)
+        return label_aware_mmd(
+            source_hidden, source_tags, target_hidden, target_tags, pairs, widths
+        )
+
+    def _crf_l2(self, task: str) -> Tensor:
+        source, target = self.head(task), self.head(self.target)
+        return crf_l2(
+            source.emission, source.crf, target.emission, target.crf, self._pairs(task)
+        )
+
+    def _constraints(self, task: str) -> Constraints:
+        constraints = self.constraints[task]
+        assert isinstance(constraints, TaskConstraints)
+        return constraints.get()
+
+    def _pairs(self, task: str) -> Tensor:
+        matched = self.matched[task]
+        assert isinstance(matched, MatchedTags)
+        return matched.pairs
+
+    def _squared_norm(self) -> Tensor:
+        norms = [
+            parameter.pow(2).sum()
+            for name, parameter in self.named_parameters()
+            if not name.startswith(("embeddings.", "characters.embedding."))
+        ]
+        return torch.stack(norms).sum()

@@ -1,0 +1,1 @@
+"""Training on a source and a target: schedules, the loop, checkpoints."""

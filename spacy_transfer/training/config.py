@@ -1,0 +1,84 @@
+"""Training configs: spaCy's own, with unknown keys as errors.
+
+spaCy drops unknown keys of `[training]`, `[nlp]` and `[initialize]` without a word, so that a typo
+becomes a default. Here each of them is named.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from confection import Config
+from spacy.schemas import CONFIG_SCHEMAS
+from spacy.util import load_config
+
+_SECTIONS = {"paths", "system", "nlp", "components", "corpora", "training", "initialize"}
+_SECTIONS |= {"pretraining"}
+_DEFAULT_VARIABLES = {
+    "paths": {"train", "dev", "vectors", "init_tok2vec"},
+    "system": {"seed", "gpu_allocator"},
+}
+_REFERENCE = re.compile(r"\$\{([^}]+)\}")
+
+
+def load_training_config(path: Path, overrides: dict[str, Any]) -> Config:
+    """Read a config file and override settings by their dotted names.
+
+    Raises ValueError naming the key when one is unknown, in the file or in the overrides.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such config file")
+    try:
+        plain = load_config(path, interpolate=False)
+        for name in overrides:
+            _require_override(path, plain, name)
+        config = load_config(path, overrides=overrides, interpolate=False)
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+    _check_keys(path, config)
+    return config
+
+
+def _require_override(path: Path, config: Config, name: str) -> None:
+    *sections, key = name.split(".")
+    values: Any = config
+    for section in sections:
+        values = values.get(section) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: no section [{'.'.join(sections)}] for --{name}")
+    known = set(values)
+    if len(sections) == 1 and sections[0] in CONFIG_SCHEMAS:
+        known |= set(CONFIG_SCHEMAS[sections[0]].model_fields)
+    if key not in known:
+        raise ValueError(f"{path}: unknown setting --{name}{_hint(key, known, sections)}")
+
+
+def _check_keys(path: Path, config: Config) -> None:
+    references = set(_REFERENCE.findall(config.to_str(interpolate=False)))
+    roots = {reference.split(".")[0] for reference in references}
+    for section, values in config.items():
+        if section not in _SECTIONS | roots:
+            raise ValueError(f"{path}: unknown section [{section}]{_hint(section, _SECTIONS)}")
+        if section in CONFIG_SCHEMAS:
+            known = set(CONFIG_SCHEMAS[section].model_fields)
+        elif section in ("components", "corpora"):
+            continue
+        else:
+            known = {r.split(".")[1] for r in references if r.startswith(f"{section}.")}
+            known |= _DEFAULT_VARIABLES.get(section, set())
+        for key in values:
+            if key not in known:
+                raise ValueError(f"{path}: unknown key {key!r} in [{section}]{_hint(key, known)}")
+
+
+def _hint(key: str, known: Iterable[str], sections: Iterable[str] = ()) -> str:
+    near = difflib.get_close_matches(key, list(known), n=1)
+    if near:
+        return f"; did you mean {'.'.join([*sections, near[0]])!r}?"
+    return f"; expected one of {', '.join(sorted(known))}" if known else ""

@@ -1,0 +1,190 @@
+"""The source/target training loop.
+
+It takes spaCy's `[training]` section as it stands; set-up, evaluation and meta data are spaCy's
+own functions.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from confection import Config
+from spacy.language import Language
+from spacy.schemas import ConfigSchemaTraining
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import (
+    clean_output_dir,
+    create_before_to_disk_callback,
+    create_evaluation_callback,
+    update_meta,
+)
+from spacy.util import registry, resolve_dot_names
+from thinc.api import fix_random_seed
+
+from spacy_transfer.training.checkpoint import BEST, LAST, save_pipeline
+from spacy_transfer.training.schedules import Batch
+
+LOG = "log.jsonl"
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: updates made.
+        words: tokens seen in them.
+        best_score: the best main score on the dev corpus.
+        best_step: the step it was reached at, the earliest of several.
+        losses: the loss and its terms, summed since the last evaluation.
+        history: main score and step of every evaluation.
+    """
+
+    step: int = 0
+    words: int = 0
+    best_score: float = float("-inf")
+    best_step: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    history: list[tuple[float, int]] = field(default_factory=list)
+
+
+def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
+    """Train a pipeline and keep the best by dev score in `output/model-best`.
+
+    `output/model-last` is the pipeline at the end, also after Ctrl-C; `output/log.jsonl` has one
+    line an evaluation.
+
+    Args:
+        config: a spaCy training config, uninterpolated.
+        output: directory of the results; models of an earlier run in it are replaced.
+        use_gpu: GPU id, -1 for the CPU.
+
+    Raises:
+        ValueError: data or settings that cannot be used.
+        FloatingPointError: a loss term that is not finite, with the step at which it broke.
+    """
+    nlp = init_nlp(config, use_gpu=use_gpu)
+    resolved = nlp.config.interpolate()
+    settings = registry.resolve(resolved["training"], schema=ConfigSchemaTraining)
+    _refuse_gradient_accumulation(settings)
+    corpora = resolve_dot_names(resolved, [settings["train_corpus"], settings["dev_corpus"]])
+    fix_random_seed(settings["seed"] or 0)
+    output.mkdir(parents=True, exist_ok=True)
+    clean_output_dir(output)
+    before_to_disk = create_before_to_disk_callback(settings["before_to_disk"])
+    progress = Progress()
+    log_step, finish_log = settings["logger"](nlp, sys.stdout, sys.stderr)
+    batches = settings["batcher"](corpora[0](nlp))
+    evaluate = create_evaluation_callback(nlp, corpora[1], settings["score_weights"])
+    started = time.monotonic()
+    try:
+        with (output / LOG).open("w", encoding="utf-8") as log:
+            for info in _steps(nlp, settings, batches, evaluate, progress):
+                if info is None:
+                    log_step(None)
+                    continue
+                info["seconds"] = round(time.monotonic() - started, 1)
+                update_meta(settings, nlp, info)
+                if progress.best_step == progress.step:
+                    save_pipeline(before_to_disk(nlp), output / BEST)
+                log_step(info)
+                print(json.dumps(_log_line(info, settings["eval_frequency"])), file=log, flush=True)
+    except KeyboardInterrupt:
+        save_pipeline(before_to_disk(nlp), output / LAST)
+        raise
+    finally:
+        finish_log()
+    save_pipeline(before_to_disk(nlp), output / LAST)
+    return progress
+
+
+def _steps(
+    nlp: Language,
+    settings: dict[str, Any],
+    batches: Iterable[Batch],
+    evaluate: Callable[[], tuple[float, dict[str, Any]]],
+    progress: Progress,
+) -> Iterator[dict[str, Any] | None]:
+    """Update batch by batch; yields what the loggers want after an evaluation, else None."""
+    max_steps, max_epochs = settings["max_steps"], settings["max_epochs"]
+    patience, eval_frequency = settings["patience"], settings["eval_frequency"]
+    for batch in batches:
+        if max_epochs > 0 and batch.epoch >= max_epochs:
+            break
+        _update(nlp, settings, batch, progress)
+        at_end = bool(max_steps) and progress.step >= max_steps
+        if progress.step % eval_frequency and not at_end:
+            yield None
+            continue
+        yield _evaluate(evaluate, batch.epoch, progress)
+        if at_end or (patience and progress.step - progress.best_step >= patience):
+            return
+    if progress.step % eval_frequency:
+        yield _evaluate(evaluate, max_epochs, progress)
+
+
+def _evaluate(
+    evaluate: Callable[[], tuple[float, dict[str, Any]]], epoch: int, progress: Progress
+) -> dict[str, Any]:
+    score, scores = evaluate()
+    progress.history.append((score, progress.step))
+    if score > progress.best_score:
+        progress.best_score, progress.best_step = score, progress.step
+    losses, progress.losses = progress.losses, {}
+    return {
+        "epoch": epoch,
+        "step": progress.step,
+        "score": score,
+        "other_scores": scores,
+        "losses": losses,
+        "checkpoints": progress.history,
+        "words": progress.words,
+    }
+
+
+def _update(
+    nlp: Language, settings: dict[str, Any], batch: Batch, progress: Progress
+) -> None:
+    if settings["before_update"]:
+        settings["before_update"](nlp, {"step": progress.step, "epoch": batch.epoch})
+    try:
+        nlp.update(
+            batch,
+            drop=settings["dropout"],
+            sgd=settings["optimizer"],
+            losses=progress.losses,
+            exclude=settings["frozen_components"],
+            annotates=settings["annotating_components"],
+        )
+    except FloatingPointError as error:
+        raise FloatingPointError(f"step {progress.step + 1}: {error}") from error
+    settings["optimizer"].step_schedules()
+    progress.step += 1
+    progress.words += sum(len(example) for example in batch)
+
+
+def _log_line(info: dict[str, Any], eval_frequency: int) -> dict[str, Any]:
+    numbers = {k: v for k, v in info["other_scores"].items() if isinstance(v, int | float)}
+    return {
+        "epoch": info["epoch"],
+        "step": info["step"],
+        "words": info["words"],
+        "seconds": info["seconds"],
+        "score": info["score"],
+        "scores": numbers,
+        "losses": {name: value / eval_frequency for name, value in info["losses"].items()},
+    }
+
+
+def _refuse_gradient_accumulation(settings: dict[str, Any]) -> None:
+    if settings["accumulate_gradient"] != 1:
+        raise ValueError(
+            "training.accumulate_gradient must be 1: dividing a batch would part the source and "
+            "target sentences that belong together"
+        )

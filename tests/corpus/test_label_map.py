@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from spacy_transfer.corpus.errors import CorpusError
+from spacy_transfer.corpus.label_map import matched_labels, read_label_map
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "map.tsv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_reads_pairs(tmp_path: Path) -> None:
+    text = "\ufeff# a comment\n\ngeo-loc\tLOC\r\nperson\tPER\n city of birth \t LOC\nкраїна\tLOC"
+    pairs = read_label_map(write(tmp_path, text))
+    assert pairs == {"geo-loc": "LOC", "person": "PER", "city of birth": "LOC", "країна": "LOC"}
+    assert list(pairs.lines.values()) == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("person PER\n", 1, "expected `target label<TAB>source label`"),
+        ("# x\nperson\tPER\tx\n", 2, "expected `target label<TAB>source label`"),
+        ("person\t\n", 1, "expected `target label<TAB>source label`"),
+        ("person\tPER\n\nperson\tLOC\n", 3, "'person' is already mapped to 'PER' in line 1"),
+        (b"person\tPER\nm\xfcsic\tMISC\n", 2, "expected UTF-8 text"),
+        ("# nothing\n", None, "found none"),
+    ],
+)
+def test_bad_lines(tmp_path: Path, text: str | bytes, line: int | None, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(CorpusError) as error:
+        read_label_map(path)
+    assert str(error.value).startswith(f"{path}:{line}: " if line else f"{path}: ")
+    assert message in str(error.value)
+
+
+def test_equal_names_match_in_the_target_order() -> None:
+    assert matched_labels(["ORG", "tvshow", "LOC"], ["LOC", "MISC", "ORG"]) == [
+        ("ORG", "ORG"),
+        ("LOC", "LOC"),
+    ]
+    assert matched_labels(["a"], ["b"]) == []
+
+
+def test_a_map_replaces_equal_names(tmp_path: Path) -> None:
+    pairs = read_label_map(write(tmp_path, "person\tPER\nactor\tPER\n"))
+    matched = matched_labels(["LOC", "actor", "person"], ["PER", "LOC"], pairs)
+    assert matched == [("actor", "PER"), ("person", "PER")]
+    assert matched_labels(["LOC", "actor", "person"], ["PER", "LOC"], dict(pairs)) == matched
+
+
+def test_a_source_label_that_does_not_exist(tmp_path: Path) -> None:
+    path = write(tmp_path, "# swapped\nperson\tPER\ngeo-loc\tLOK\n")
+    message = f"{path}:3: 'LOK' is not a label of the source: expected one of LOC, PER"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        matched_labels(["person", "geo-loc"], ["PER", "LOC"], read_label_map(path))
+    with pytest.raises(ValueError, match=r"^label map, 'person' -> 'X': 'X' is not a label"):
+        matched_labels(["person"], ["PER"], {"person": "X"})
+
+
+def test_a_target_label_that_the_sample_lacks_is_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path, "person\tPER\ntvshow\tMISC\n")
+    with pytest.warns(UserWarning, match=r"map\.tsv:2: 'tvshow' is not a label of the target"):
+        matched = matched_labels(["person"], ["PER", "MISC"], read_label_map(path))
+    assert matched == [("person", "PER")]

@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import itertools
+import random
+import weakref
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import spacy
+from confection import ConfigValidationError
+from spacy.tokens import Doc, DocBin
+from spacy.util import load_config_from_str, registry
+
+from spacy_transfer.corpus.errors import CorpusError
+from spacy_transfer.corpus.marks import TARGET, layer_of, task_of
+from spacy_transfer.corpus.readers import TaskStreams, shuffled, task_corpus, transfer_corpus
+
+NLP = spacy.blank("en")
+
+
+def write_corpus(path: Path, first: int, count: int, tag: bool = False) -> Path:
+    """Documents of two tokens, the first of which is the document's number."""
+    docs = DocBin()
+    for number in range(first, first + count):
+        doc = Doc(NLP.vocab, words=[str(number), "can't"])
+        if tag:
+            doc[0].tag_ = "CD"
+        else:
+            doc.set_ents([doc[:1]])
+        docs.add(doc)
+    path.parent.mkdir(exist_ok=True)
+    docs.to_disk(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three shards with documents 0 to 29, and what is not to be read."""
+    for shard in range(3):
+        write_corpus(tmp_path / "shards" / f"{shard}.spacy", 10 * shard, 10)
+    write_corpus(tmp_path / "shards" / ".cache" / "x.spacy", 99, 1)
+    (tmp_path / "shards" / "notes.txt").write_text("no corpus")
+    return tmp_path / "shards"
+
+
+def numbers(streams: TaskStreams, task: str, count: int) -> list[tuple[int, int]]:
+    stream = itertools.islice(streams.stream(task), count)
+    return [(epoch, int(example.reference[0].text)) for epoch, example in stream]
+
+
+def test_reads_shards_in_order(folder: Path) -> None:
+    corpus = task_corpus(folder)
+    assert (corpus.path, corpus.layer) == (folder, "ents")
+    for _ in range(2):
+        assert [int(example.reference[0].text) for example in corpus(NLP)] == list(range(30))
+    assert [int(eg.reference[0].text) for eg in task_corpus(folder, limit=12)(NLP)] == list(
+        range(12)
+    )
+
+
+def test_unknown_spaces_keep_the_gold_tokens(folder: Path) -> None:
+    example = next(task_corpus(folder)(NLP))
+    assert [token.text for token in example.predicted] == ["0", "can't"]
+
+
+def test_max_length(tmp_path: Path) -> None:
+    doc = Doc(NLP.vocab, words=["a", "b", "c"], sent_starts=[True, False, True])
+    doc.set_ents([], default="outside")
+    DocBin(docs=[doc]).to_disk(tmp_path / "a.spacy")
+    examples = task_corpus(tmp_path / "a.spacy", max_length=3)(NLP)
+    assert [len(example.reference) for example in examples] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.spacy", None, "no such file or folder"),
+        ("a.conll", b"EU B-ORG\n", "expected a .spacy file"),
+        ("a.spacy", b"EU B-ORG\n", "expected spaCy's .spacy format"),
+        ("a.spacy", b"", "expected spaCy's .spacy format"),
+        ("a.spacy", DocBin().to_bytes(), "found none"),
+        ("a.spacy", DocBin(docs=[Doc(NLP.vocab)]).to_bytes(), "found none"),
+        ("a.spacy", DocBin(docs=[NLP("a b")]).to_bytes(), "none of 1 documents is annotated"),
+        ("empty", "folder", "expected .spacy files in this folder"),
+    ],
+)
+def test_bad_corpus(tmp_path: Path, name: str, content: bytes | str | None, message: str) -> None:
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content == "folder":
+        path.mkdir()
+    with pytest.raises(CorpusError) as error:
+        list(task_corpus(path)(NLP))
+    assert str(error.value).startswith(f"{path}: ")
+    assert message in str(error.value)
+
+
+def test_a_truncated_file_is_an_error(folder: Path) -> None:
+    whole = (folder / "1.spacy").read_bytes()
+    (folder / "1.spacy").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CorpusError, match=r"1\.spacy: expected spaCy's \.spacy format"):
+        list(task_corpus(folder)(NLP))
+
+
+def test_no_path_and_bad_settings(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"--paths\.target"):
+        task_corpus(None)
+    with pytest.raises(ValueError, match="unknown layer 'ner'"):
+        task_corpus(folder, layer="ner")
+    corpus = task_corpus(folder)
+    with pytest.raises(ValueError, match="cannot be named 'target'"):
+        transfer_corpus(corpus, {"target": corpus})
+    with pytest.raises(ValueError, match=r"news: expected a spacy_transfer\.TaskCorpus"):
+        transfer_corpus(corpus, {"news": print})
+    with pytest.raises(ValueError, match="shuffle_buffer must be 1 or more"):
+        transfer_corpus(corpus, shuffle_buffer=0)
+
+
+CONFIG = """
+[paths]
+target = null
+source = null
+
+[system]
+seed = 7
+
+[corpora]
+
+[corpora.train]
+@readers = "spacy_transfer.TransferCorpus.v1"
+seed = ${system.seed}
+
+[corpora.train.target]
+@readers = "spacy_transfer.TaskCorpus.v1"
+path = ${paths.target}
+
+[corpora.train.sources]
+
+[corpora.train.sources.news]
+@readers = "spacy_transfer.TaskCorpus.v1"
+path = ${paths.source}
+layer = "tag"
+"""
+
+
+def resolve(target: Path | None, source: Path, text: str = CONFIG) -> TaskStreams:
+    overrides = {"paths.target": target and str(target), "paths.source": str(source)}
+    config = load_config_from_str(text, overrides=overrides)
+    streams: TaskStreams = registry.resolve(config)["corpora"]["train"](NLP)
+    return streams
+
+
+def test_config_builds_marked_streams(folder: Path, tmp_path: Path) -> None:
+    source = write_corpus(tmp_path / "news.spacy", 100, 5, tag=True)
+    streams = resolve(folder, source)
+    assert streams.tasks == [TARGET, "news"]
+    for _ in range(2):
+        found = [
+            (int(doc[0].text), task_of(doc), layer_of(doc, ""))
+            for doc in (example.reference for example in streams)
+        ]
+        assert found[:30] == [(number, TARGET, "ents") for number in range(30)]
+        assert found[30:] == [(number, "news", "tag") for number in range(100, 105)]
+    _, example = next(streams.stream("news"))
+    assert (task_of(example.reference), layer_of(example.reference, "")) == ("news", "tag")
+    assert numbers(streams, TARGET, 90) == numbers(
+        transfer_corpus(task_corpus(folder), seed=7)(NLP), TARGET, 90
+    )
+
+
+def test_config_errors(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"--paths\.target"):
+        resolve(None, folder)
+    with pytest.raises(ConfigValidationError, match="unexpected argument: 'shuffle'"):
+        resolve(folder, folder, CONFIG.replace("seed = ${system.seed}", "shuffle = 5"))
+
+
+@pytest.mark.parametrize("buffer", [1, 7, 29, 30, 10_000])
+def test_every_epoch_holds_every_example_once(folder: Path, buffer: int) -> None:
+    streams = transfer_corpus(task_corpus(folder), shuffle_buffer=buffer)(NLP)
+    found = numbers(streams, TARGET, 90)
+    assert [epoch for epoch, _ in found] == [0] * 30 + [1] * 30 + [2] * 30
+    passes = [[number for _, number in found[i : i + 30]] for i in (0, 30, 60)]
+    assert all(sorted(one) == list(range(30)) for one in passes)
+    if buffer > 1:
+        assert passes[0] != passes[1] != passes[2]
+        assert passes[0] != list(range(30))
+
+
+def test_the_order_depends_on_seed_task_and_epoch_alone(folder: Path) -> None:
+    corpus = task_corpus(folder)
+
+    def order(seed: int, task: str, buffer: int = 10_000) -> list[tuple[int, int]]:
+        random.seed(len(seen))
+        sources = {} if task == TARGET else {task: corpus}
+        streams = transfer_corpus(corpus, sources, seed=seed, shuffle_buffer=buffer)(NLP)
+        if len(seen) % 2:  # kept in memory or read anew
+            list(streams)
+        seen.append(numbers(streams, task, 60))
+        return seen[-1]
+
+    seen: list[list[tuple[int, int]]] = []
+    assert order(0, TARGET) == order(0, TARGET) == order(0, TARGET, buffer=30)
+    assert order(0, TARGET) != order(1, TARGET)
+    assert order(0, TARGET) != order(0, "news") != order(0, "web")
+    assert order(0, "news", buffer=9) == order(0, "news", buffer=9)
+
+
+def test_the_order_is_the_same_in_every_process(folder: Path) -> None:
+    """A known order: string hashes, say, differ from process to process."""
+    streams = transfer_corpus(task_corpus(folder), seed=5)(NLP)
+    found = [number for _, number in numbers(streams, TARGET, 38)]
+    assert found[:8] == [25, 29, 20, 23, 18, 14, 27, 12]
+    assert found[30:] == [26, 18, 13, 6, 22, 23, 0, 19]
+
+
+def test_a_full_shuffle_is_fair() -> None:
+    rng = random.Random(0)
+    counts = Counter(tuple(shuffled(range(3), 3, rng)) for _ in range(6000))
+    assert len(counts) == 6
+    assert all(850 < count < 1150 for count in counts.values())
+
+
+class Thing:
+    pass
+
+
+def test_the_buffer_bounds_memory() -> None:
+    alive: weakref.WeakSet[Thing] = weakref.WeakSet()
+
+    def things() -> Iterator[Thing]:
+        for _ in range(1000):
+            thing = Thing()
+            alive.add(thing)
+            yield thing
+            del thing
+
+    most = 0
+    for _ in shuffled(things(), 20, random.Random(0)):
+        most = max(most, len(alive))
+    assert 20 <= most <= 23
+
+
+def test_a_larger_corpus_is_streamed_with_a_bounded_number_alive(folder: Path) -> None:
+    alive: weakref.WeakSet[object] = weakref.WeakSet()
+    corpus = task_corpus(folder)
+
+    most = 0
+    original = corpus._corpus.make_examples
+
+    def counting(nlp: object, docs: Iterator[Doc]) -> Iterator[object]:
+        for example in original(nlp, docs):
+            alive.add(example.reference)  # an Example takes no weak references
+            yield example
+            del example
+
+    corpus._corpus.make_examples = counting
+    streams = transfer_corpus(corpus, shuffle_buffer=5)(NLP)
+    for _ in itertools.islice(streams.stream(TARGET), 90):
+        most = max(most, len(alive))
+    assert 5 <= most <= 10
+
+
+def test_a_small_corpus_is_read_once(folder: Path) -> None:
+    streams = transfer_corpus(task_corpus(folder))(NLP)
+    first = {id(example) for example in streams}
+    for shard in folder.glob("*.spacy"):
+        shard.unlink()
+    assert {id(example) for _, example in itertools.islice(streams.stream(TARGET), 30)} == first

@@ -1,0 +1,281 @@
+"""`transfer_ner` as a spaCy user meets it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+import torch
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_transfer.models.optimizer import adagrad
+from spacy_transfer.corpus.marks import TARGET
+from spacy_transfer.models.tagger import shim_of
+from tests.conftest import add_small_ner, examples, sentences
+
+TEXT = "Ann Lee lives in New York now"
+
+
+def entities(doc: Doc) -> list[tuple[int, int, str]]:
+    return [(e.start, e.end, e.label_) for e in doc.ents]
+
+
+def weights(nlp: Language) -> dict[str, torch.Tensor]:
+    network = shim_of(nlp.get_pipe("transfer_ner").model).network
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def test_learns_its_training_sentences(trained: Language) -> None:
+    gold = sentences(trained, TARGET, 20)
+    predicted = trained.pipe([Doc(trained.vocab, words=[t.text for t in doc]) for doc in gold])
+    assert [entities(doc) for doc in predicted] == [entities(doc) for doc in gold]
+
+
+def test_default_component_trains(nlp: Language) -> None:
+    nlp.add_pipe("transfer_ner")
+    batch = examples(nlp, TARGET, 5)
+    nlp.initialize(lambda: batch)
+    optimizer = nlp.get_pipe("transfer_ner").create_optimizer()
+    first = nlp.update(batch, sgd=optimizer)["transfer_ner"]
+    for _ in range(8):
+        last = nlp.update(batch, sgd=optimizer, losses={})["transfer_ner"]
+    assert last < first / 2
+
+
+def test_predicting_before_initialisation_says_what_to_do(nlp: Language) -> None:
+    nlp.add_pipe("transfer_ner")
+    with pytest.raises(ValueError, match=r"not initialised: call nlp.initialize"):
+        nlp(TEXT)
+
+
+def test_losses_are_named_and_add_up(trained: Language) -> None:
+    both = examples(trained, TARGET, 3) + examples(trained, "source", 3)
+    losses = trained.update(both, sgd=None, losses={})
+    terms = {name.removeprefix("transfer_ner_"): value for name, value in losses.items()}
+    total = terms.pop("transfer_ner")
+    assert set(terms) == {"crf_target", "crf_source", "mmd_source", "crf_l2_source", "l2"}
+    assert sum(terms.values()) == pytest.approx(total, rel=1e-5)
+    assert min(terms.values()) > 0
+
+
+def test_update_without_optimizer_keeps_the_weights(trained: Language) -> None:
+    before = weights(trained)
+    trained.update(examples(trained, TARGET, 3), sgd=False, losses={})
+    assert all(torch.equal(before[name], value) for name, value in weights(trained).items())
+
+
+def test_empty_docs_and_batches(trained: Language) -> None:
+    empty = trained.make_doc("")
+    assert [len(doc.ents) for doc in trained.pipe([empty, Doc(trained.vocab, words=["Oslo"])])] == [
+        0,
+        1,
+    ]
+    assert list(trained.pipe([])) == []
+    only_empty = Example(trained.make_doc(""), trained.make_doc(""))
+    assert trained.update([only_empty], losses={}) == {"transfer_ner": 0.0}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_batch_size_does_not_change_predictions(trained: Language, batch_size: int) -> None:
+    texts = [TEXT, "Bo", "in Rome we met Cy Dee Fay and others", "nothing", "a b c d e f g h i"]
+    alone = [entities(trained(text)) for text in texts]
+    assert [entities(d) for d in trained.pipe(texts, batch_size=batch_size)] == alone
+
+
+def test_processes_agree(trained: Language) -> None:
+    texts = [TEXT, "Bo left", "Oslo is far from here"] * 4
+    alone = [entities(trained(text)) for text in texts]
+    assert [entities(d) for d in trained.pipe(texts, n_process=2, batch_size=4)] == alone
+
+
+def test_disk_round_trip_in_a_new_process(trained: Language, tmp_path: Path) -> None:
+    texts = [TEXT, "Bo left Xyzzy", "in Rome we met Ann Lee"]
+    trained.to_disk(tmp_path / "model")
+    code = (
+        "import json, spacy, sys\n"
+        f"nlp = spacy.load({str(tmp_path / 'model')!r})\n"
+        f"docs = nlp.pipe({texts!r})\n"
+        "print(json.dumps([[(e.start, e.end, e.label_) for e in d.ents] for d in docs]))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = [[tuple(e) for e in doc] for doc in json.loads(run.stdout)]
+    assert loaded == [entities(doc) for doc in trained.pipe(texts)]
+    assert sum(map(len, loaded)) >= 4
+
+
+def test_bytes_round_trip_keeps_every_weight(trained: Language) -> None:
+    other = add_small_ner(spacy.blank("en")).from_bytes(trained.to_bytes())
+    before, after = weights(trained), weights(other)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert other.get_pipe("transfer_ner").label_data == trained.get_pipe("transfer_ner").label_data
+
+
+def test_pickled_weights_are_refused(trained: Language, tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    for payload in (pickle.dumps(Payload()), _with_shim(trained, pickle.dumps(Payload()))):
+        trained.to_disk(tmp_path / "model")
+        (tmp_path / "model" / "transfer_ner" / "model").write_bytes(payload)
+        with pytest.raises(ValueError, match=r"."):
+            spacy.load(tmp_path / "model")
+        assert not (tmp_path / "executed").exists()
+
+
+def _with_shim(nlp: Language, data: bytes) -> bytes:
+    import srsly
+
+    message = srsly.msgpack_loads(nlp.get_pipe("transfer_ner").model.to_bytes())
+    message["shims"] = [[data]]
+    return bytes(srsly.msgpack_dumps(message))
+
+
+def test_source_head_by_name_and_dropped(trained: Language) -> None:
+    pipe = trained.get_pipe("transfer_ner")
+    target = entities(trained(TEXT))
+    pipe.task = "source"
+    assert pipe.labels == ("LOC", "PER")
+    assert {label for _, _, label in entities(trained("Ida lives in Paris now"))} == {"PER", "LOC"}
+    pipe.task = TARGET
+    size = len(pipe.to_bytes())
+    pipe.drop_task("source")
+    assert pipe.tasks == (TARGET,)
+    assert entities(trained(TEXT)) == target
+    assert len(pipe.to_bytes()) < size
+    with pytest.raises(ValueError, match="no task 'source'"):
+        pipe.task = "source"
+
+
+def test_target_cannot_be_dropped(trained: Language) -> None:
+    with pytest.raises(ValueError, match="cannot be dropped"):
+        trained.get_pipe("transfer_ner").drop_task(TARGET)
+
+
+def test_added_label_keeps_predictions_and_can_be_learned(trained: Language) -> None:
+    pipe = trained.get_pipe("transfer_ner")
+    before = weights(trained)
+    assert pipe.add_label("thing") == 1
+    assert pipe.add_label("thing") == 0
+    after = weights(trained)
+    grown = after["heads.target.emission.weight"]
+    assert len(grown) == len(before["heads.target.emission.weight"]) + 4
+    assert torch.equal(grown[:-4], before["heads.target.emission.weight"])
+    example = Example.from_dict(
+        trained.make_doc("we met a lamp"), {"entities": [(9, 13, "thing")]}
+    )
+    for _ in range(30):
+        trained.update([example], sgd=adagrad(0.1), losses={})
+    assert entities(trained("we met a lamp")) == [(3, 4, "thing")]
+
+
+def test_labels_from_a_file(nlp: Language) -> None:
+    add_small_ner(nlp)
+    both = examples(nlp, TARGET, 5) + examples(nlp, "source", 5)
+    labels = {"target": ["place", "person", "never"], "source": ["PER", "LOC"]}
+    nlp.config["initialize"]["components"]["transfer_ner"] = {"labels": labels}
+    nlp.initialize(lambda: both)
+    assert nlp.get_pipe("transfer_ner").label_data == labels
+
+
+def test_no_annotation_is_an_error(nlp: Language) -> None:
+    add_small_ner(nlp)
+    doc = nlp.make_doc("nothing labelled")
+    with pytest.raises(ValueError, match="no labels for task 'target'"):
+        nlp.initialize(lambda: [Example(doc, doc.copy())])
+
+
+def test_unknown_label_in_training_is_an_error(trained: Language) -> None:
+    example = Example.from_dict(trained.make_doc("a lamp"), {"entities": [(2, 6, "thing")]})
+    with pytest.raises(ValueError, match="'S-thing' is not one of task 'target'"):
+        trained.update([example])
+
+
+def test_not_finite_loss_names_its_term(trained: Language) -> None:
+    network = shim_of(trained.get_pipe("transfer_ner").model).network
+    with torch.no_grad():
+        network.heads["source"].emission.bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="'crf_source' of 'transfer_ner' is nan"):
+        trained.update(examples(trained, TARGET, 2) + examples(trained, "source", 2))
+
+
+@pytest.mark.parametrize("sharing", ["T-A", "T-B", "T-C"])
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"char_encoder": "gru", "word_encoder": "gru", "char_layers": 2, "word_layers": 2},
+        {"char_encoder": "lstm", "word_encoder": "lstm"},
+        {"char_encoder": "gru-reset-before", "word_encoder": "gru-reset-before"},
+        {"char_encoder": "cnn", "word_encoder": "cnn", "word_layers": 2},
+        {"char_encoder": "none", "word_encoder": "gru"},
+    ],
+    ids=lambda e: f"{e['char_encoder']}-{e['word_encoder']}",
+)
+def test_every_plan_and_encoder_learns(
+    nlp: Language, label_map_file: Path, sharing: str, encoder: dict[str, object]
+) -> None:
+    add_small_ner(nlp, sharing=sharing, cost=1.0, **encoder)
+    both = examples(nlp, TARGET, 12) + examples(nlp, "source", 12)
+    nlp.config["initialize"]["components"]["transfer_ner"] = {"label_map": str(label_map_file)}
+    nlp.initialize(lambda: both)
+    optimizer = adagrad(0.1)
+    for _ in range(60):
+        nlp.update(both, sgd=optimizer)
+    gold = sentences(nlp, TARGET, 12)
+    scores = nlp.evaluate(
+        [Example(Doc(nlp.vocab, words=[t.text for t in doc]), doc) for doc in gold]
+    )
+    assert scores["ents_f"] > 0.9
+
+
+def test_t_a_shares_one_head_and_answers_in_target_labels(
+    nlp: Language, label_map_file: Path
+) -> None:
+    add_small_ner(nlp, sharing="T-A")
+    both = examples(nlp, TARGET, 4) + examples(nlp, "source", 20)
+    nlp.config["initialize"]["components"]["transfer_ner"] = {"label_map": str(label_map_file)}
+    nlp.initialize(lambda: both)
+    optimizer = adagrad(0.1)
+    source = examples(nlp, "source", 20)
+    for _ in range(60):
+        nlp.update(source, sgd=optimizer)
+    assert "heads.shared.emission.weight" in weights(nlp)
+    # Only source examples were learned, and their entities come out under the target's names.
+    assert {e.label_ for e in nlp("Ida lives in Paris now").ents} == {"person", "place"}
+
+
+def test_t_c_has_a_word_level_a_task(nlp: Language) -> None:
+    add_small_ner(nlp, sharing="T-C")
+    both = examples(nlp, TARGET, 4) + examples(nlp, "source", 4)
+    nlp.initialize(lambda: both)
+    names = weights(nlp)
+    assert {"words.target.encoder.layers.0.weight_ih_l0", "words.source.encoder.layers.0.weight_ih_l0"} <= names.keys()
+    assert sum(name.startswith("characters.embedding") for name in names) == 1
+
+
+def test_unseen_words_use_static_vectors(nlp: Language) -> None:
+    rng = np.random.default_rng(0)
+    rome = rng.normal(size=8).astype("float32")
+    for word in ("rome", "vienna"):
+        nlp.vocab.set_vector(word, rome)
+    add_small_ner(nlp, char_encoder="none")
+    batch = examples(nlp, TARGET, 20)
+    nlp.initialize(lambda: batch)
+    optimizer = adagrad(0.1)
+    network = shim_of(nlp.get_pipe("transfer_ner").model).network
+    vocabulary = shim_of(nlp.get_pipe("transfer_ner").model).vocabularies["shared"]
+    row = network.embeddings["shared"].weight[1 + vocabulary.words.index("rome")]
+    assert torch.equal(row, torch.from_numpy(rome))
+    for _ in range(40):
+        nlp.update(batch, sgd=optimizer)
+    # "Vienna" was never seen in training; its vector is that of "Rome".
+    assert [(e.text, e.label_) for e in nlp("Vienna is far from here").ents] == [("Vienna", "place")]
