@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import spacy
@@ -13,8 +15,10 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
-from spacy_transfer.models.optimizer import adagrad
+from spacy_transfer.cli import app
 from spacy_transfer.corpus.marks import TARGET, mark
+from spacy_transfer.models.optimizer import adagrad
+from spacy_transfer.nn.encoders import EncoderSettings
 
 NAMES = {
     "target": {"person": ["Ann Lee", "Bo", "Cy Dee Fay"], "place": ["Rome", "New York", "Oslo"]},
@@ -81,13 +85,15 @@ def corpus_files(nlp: Language, tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def label_map_file(tmp_path: Path) -> Path:
-    path = tmp_path / "label_map.tsv"
+    return write_label_map(tmp_path / "label_map.tsv")
+
+
+def write_label_map(path: Path) -> Path:
     path.write_text("".join(f"{target}\t{source}\n" for target, source in LABEL_MAP.items()))
     return path
 
 
 SMALL_ENCODER = {
-    "@architectures": "spacy_transfer.HierarchicalEncoder.v1",
     "char_embedding": 4,
     "char_hidden": 4,
     "char_layers": 1,
@@ -95,19 +101,25 @@ SMALL_ENCODER = {
     "word_hidden": 12,
     "word_layers": 1,
 }
+LADTL = {"alpha": 0.02, "beta": 0.03, "gamma": 1e-4, "epsilon": 0.3}
 
 
 def add_small_ner(nlp: Language, sharing: str = "T-B", **settings: object) -> Language:
-    """Add a small `transfer_ner` with an objective that uses every term."""
-    encoder = {**SMALL_ENCODER, **{k: v for k, v in settings.items() if k in _encoder_names()}}
-    objective = {k: v for k, v in settings.items() if k not in _encoder_names()}
+    """Add a small `transfer_ner`; settings are those of the encoder and the objective."""
+    of_encoder = {field.name for field in fields(EncoderSettings)}
+    encoder = {name: value for name, value in settings.items() if name in of_encoder}
+    objective = {name: value for name, value in settings.items() if name not in of_encoder}
     nlp.add_pipe(
         "transfer_ner",
         config={
             "model": {
                 "@architectures": "spacy_transfer.TransferTagger.v1",
                 "sharing": sharing,
-                "encoder": encoder,
+                "encoder": {
+                    "@architectures": "spacy_transfer.HierarchicalEncoder.v1",
+                    **SMALL_ENCODER,
+                    **encoder,
+                },
                 "objective": {"@architectures": "spacy_transfer.Objective.v1", **objective},
             }
         },
@@ -115,20 +127,77 @@ def add_small_ner(nlp: Language, sharing: str = "T-B", **settings: object) -> La
     return nlp
 
 
-def _encoder_names() -> set[str]:
-    from spacy_transfer.nn.encoders import EncoderSettings
-
-    return set(EncoderSettings.__dataclass_fields__)
+@pytest.fixture(scope="session")
+def _trained_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    torch.manual_seed(0)
+    nlp = add_small_ner(spacy.blank("en"), **LADTL)
+    both = examples(nlp, TARGET, 20) + examples(nlp, "source", 20)
+    label_map = write_label_map(tmp_path_factory.mktemp("trained") / "label_map.tsv")
+    nlp.config["initialize"]["components"]["transfer_ner"] = {"label_map": str(label_map)}
+    nlp.initialize(lambda: both)
+    optimizer = adagrad(0.1)
+    for _ in range(40):
+        nlp.update(both, sgd=optimizer)
+    return bytes(nlp.to_bytes())
 
 
 @pytest.fixture
-def trained(nlp: Language, label_map_file: Path) -> Language:
-    """A La-DTL pipeline trained for a few steps on target and source."""
-    add_small_ner(nlp, alpha=0.02, beta=0.03, gamma=1e-4, epsilon=0.3)
-    both = examples(nlp, TARGET, 20) + examples(nlp, "source", 20)
-    nlp.config["initialize"]["components"]["transfer_ner"] = {"label_map": str(label_map_file)}
-    nlp.initialize(lambda: both)
-    optimizer = adagrad(0.1)
-    for _ in range(60):
-        nlp.update(both, sgd=optimizer)
-    return nlp
+def trained(nlp: Language, _trained_bytes: bytes) -> Language:
+    """A fresh copy of a La-DTL pipeline that was trained for a few steps."""
+    return add_small_ner(nlp, **LADTL).from_bytes(_trained_bytes)
+
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+class Run(NamedTuple):
+    """What a command did: its exit status, what it printed, and the folder of its results."""
+
+    status: int
+    out: str
+    err: str
+    output: Path
+
+
+Train = Callable[..., Run]
+
+
+@pytest.fixture
+def train(
+    corpus_files: Callable[..., Path],
+    label_map_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Train:
+    """A function that runs `spacy transfer train` in this process, on small corpora and sizes.
+
+    Further settings are given by their dotted names, with None to leave one of its own out.
+    """
+    paths = {
+        "target": corpus_files(TARGET, 20),
+        "source": corpus_files("source", 20),
+        "dev": corpus_files(TARGET, 10, seed=1),
+        "label_map": label_map_file,
+    }
+    encoder = "components.transfer_ner.model.encoder"
+
+    def run(
+        settings: dict[str, object] | None = None,
+        config: Path = CONFIGS / "ladtl.cfg",
+        output: Path = tmp_path / "out",
+    ) -> Run:
+        text = config.read_text(encoding="utf-8").split("[system]")[0]
+        given: dict[str, object] = {
+            **{f"paths.{name}": path for name, path in paths.items() if f"\n{name} = " in text},
+            **{f"{encoder}.{name}": value for name, value in SMALL_ENCODER.items()},
+            "training.max_steps": 4,
+            "training.eval_frequency": 2,
+            **(settings or {}),
+        }
+        options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        with pytest.raises(SystemExit) as caught:
+            app(["train", str(config), "--output", str(output), *options])
+        assert isinstance(caught.value.code, int)
+        return Run(caught.value.code, *capsys.readouterr(), output)
+
+    return run

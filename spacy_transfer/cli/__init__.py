@@ -1,6 +1,6 @@
 """`spacy transfer ...`: one thin file a command; no logic here.
 
-spaCy imports this module at every `spacy ...` call, so command bodies import what they need themselves.
+spaCy imports this module at every `spacy ...` call, so command bodies import what they need.
 """
 
 from __future__ import annotations

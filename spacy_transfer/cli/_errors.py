@@ -9,9 +9,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn a ValueError or OSError of the body into one line on stderr and `SystemExit(1)`."""
+    """Turn what the body raises into one message on stderr and `SystemExit(1)`.
+
+    Anything but the errors below is a bug and keeps its traceback.
+    """
     try:
         yield
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
+        print(f"error: {str(error).strip()}", file=sys.stderr)
         raise SystemExit(1) from error

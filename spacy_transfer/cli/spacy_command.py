@@ -1,4 +1,4 @@
-"""Adds `transfer` to the `spacy` command; spaCy imports this through its `spacy_cli` entry point."""
+"""Adds `transfer` to the `spacy` command, which imports this through an entry point."""
 
 from __future__ import annotations
 

@@ -25,8 +25,9 @@ def train(
     """
     from spacy.cli._util import import_code, parse_config_overrides, setup_gpu
 
+    from spacy_transfer.training.checkpoint import BEST
     from spacy_transfer.training.config import load_training_config
-    from spacy_transfer.training.loop import BEST, train
+    from spacy_transfer.training.loop import train
 
     with clear_errors():
         overrides = parse_config_overrides(list(ctx.args))

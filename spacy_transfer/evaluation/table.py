@@ -20,7 +20,9 @@ def read_scores(paths: Iterable[Path]) -> Scores:
     Raises ValueError for a file without entity scores, or when there is no file.
     """
     files = [
-        file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])
+        file
+        for path in paths
+        for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])
     ]
     if not files:
         raise ValueError("no scores found: expected outputs of `spacy evaluate --output`")
@@ -48,7 +50,10 @@ def score_table(scores: Scores) -> str:
             cells[-1] += f" ± {spread:.2f}"
         rows.append([method, str(len(runs)), *cells])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
 

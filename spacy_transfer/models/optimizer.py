@@ -66,7 +66,7 @@ class ModuleAdagrad:
     """
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter], settings: Adagrad) -> None:
-        self._settings = settings
+        self.settings = settings
         self._parameters = list(parameters)
         self._dense = torch.optim.Adagrad(
             self._parameters,
@@ -77,9 +77,9 @@ class ModuleAdagrad:
 
     def step(self) -> None:
         """Clip by the global norm, update the parameters that have gradients, clear those."""
-        settings = self._settings
+        settings = self.settings
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        if settings.grad_clip:
+        if settings.grad_clip and gradients:
             clip_global_norm(gradients, settings.grad_clip)
         for parameter in self._parameters:
             if parameter.grad is not None and parameter.grad.is_sparse:
@@ -96,8 +96,8 @@ class ModuleAdagrad:
         accumulator = self._dense.state[parameter]["sum"]
         sums = accumulator[rows].addcmul_(values, values)
         accumulator[rows] = sums
-        step = values / sums.sqrt_().add_(self._settings.eps)
-        parameter.index_add_(0, rows, step, alpha=-self._settings.learn_rate)
+        step = values / sums.sqrt_().add_(self.settings.eps)
+        parameter.index_add_(0, rows, step, alpha=-self.settings.learn_rate)
 
 
 def clip_global_norm(gradients: list[torch.Tensor], limit: float) -> None:

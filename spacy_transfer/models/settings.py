@@ -20,7 +20,7 @@ def hierarchical_encoder(
     lower: bool = True,
     zero_digits: bool = True,
 ) -> EncoderSettings:
-    """`spacy_transfer.HierarchicalEncoder.v1`: see `EncoderSettings` for what each setting means."""
+    """`spacy_transfer.HierarchicalEncoder.v1`: `EncoderSettings` says what each setting means."""
     return EncoderSettings(
         char_encoder=char_encoder,
         char_embedding=char_embedding,
@@ -45,7 +45,7 @@ def objective(
     epsilon: float | None = None,
     widths: list[float] | None = None,
 ) -> ObjectiveSettings:
-    """`spacy_transfer.Objective.v1`: see `ObjectiveSettings` for what each setting means."""
+    """`spacy_transfer.Objective.v1`: `ObjectiveSettings` says what each setting means."""
     return ObjectiveSettings(
         cost=cost,
         mmd=mmd,

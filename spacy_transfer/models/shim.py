@@ -136,7 +136,7 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step over the parameters that have gradients and clear those."""
         if isinstance(optimizer, Adagrad):
-            if self._adagrad is None:
+            if self._adagrad is None or self._adagrad.settings is not optimizer:
                 self._adagrad = ModuleAdagrad(self.network.parameters(), optimizer)
             self._adagrad.step()
             return

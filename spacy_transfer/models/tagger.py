@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class LossTerms:
 
 TagIds = list[NDArray[np.int64]]
 TaggerOutput = dict[str, TagIds] | LossTerms
-TransferModel = Model[list[TaskDocs], TaggerOutput]
+TransferModel: TypeAlias = Model[list[TaskDocs], TaggerOutput]
 
 
 def transfer_tagger(

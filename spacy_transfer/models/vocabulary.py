@@ -37,7 +37,7 @@ class Normalizer:
 
 
 def vector_row(vectors: Vectors, word: str, normalized: str) -> int:
-    """The row of a word's static vector, or -1: looked up as it stands, in lower case, normalised."""
+    """The row of a word's static vector, or -1: looked up as it is, in lower case, normalised."""
     if not vectors.shape[0]:
         return -1
     for form in (word, word.lower(), normalized):

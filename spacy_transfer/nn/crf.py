@@ -150,7 +150,8 @@ class CRF(nn.Module):
             start = start.masked_fill(~constraints.start, -math.inf)
             transitions = transitions.masked_fill(~constraints.transitions, -math.inf)
             end = end.masked_fill(~constraints.end, -math.inf)
-        return emissions.to(dtype), start, transitions, end, lengths.to(emissions.device)
+        lengths = lengths.to(emissions.device, torch.int64)
+        return emissions.to(dtype), start, transitions, end, lengths
 
 
 def _inside(steps: int, lengths: Tensor) -> Tensor:
@@ -236,10 +237,8 @@ def _prepare(
     emissions: Tensor, start: Tensor, end: Tensor, lengths: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Emissions as [time, batch, labels], with start and end scores added to the first and last
-    token, the padding 0 and the maximum of each token taken off; and that maximum, [time, batch].
-    """
-    scores = emissions.masked_fill(~_inside(emissions.shape[1], lengths).unsqueeze(2), 0)
-    scores = scores.transpose(0, 1).contiguous()
+    token, and the maximum of each token taken off; and that maximum, [time, batch]."""
+    scores = emissions.transpose(0, 1).clone(memory_format=torch.contiguous_format)
     scores[0] += start
     scores[lengths - 1, torch.arange(len(lengths), device=scores.device)] += end
     peak = scores.amax(2)

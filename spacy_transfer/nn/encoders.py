@@ -7,7 +7,7 @@ settings of the same two modules.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -24,6 +24,8 @@ CNN_WINDOW = 3
 @dataclass(frozen=True)
 class EncoderSettings:
     """Sizes and kinds of both levels; the defaults are those of Yang et al. 2017, §4.2.
+
+    ValueError for a size below 1 or a rate that is none.
 
     Attributes:
         char_encoder: `gru`, `gru-reset-before` (the paper's own equation), `lstm`, `cnn`, `none`.
@@ -50,6 +52,13 @@ class EncoderSettings:
     word_dropout: float = 0.5
     lower: bool = True
     zero_digits: bool = True
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if type(value) is int and value < 1:
+                raise ValueError(f"{name} must be at least 1; found {value}")
+        if not 0.0 <= self.word_dropout <= 1.0:
+            raise ValueError(f"word_dropout must be between 0 and 1; found {self.word_dropout}")
 
     def with_word_embedding(self, width: int) -> EncoderSettings:
         """The same settings for word vectors of another width."""

@@ -102,13 +102,13 @@ class _KernelSum(torch.autograd.Function):
         firsts = torch.searchsorted(groups, groups[::size].contiguous()).tolist()
         for first, start in zip(firsts, starts, strict=True):
             rows, columns = slice(first, start + size), slice(start, start + size)
-            products = torch.mm(centred[rows], centred[columns].T)
-            distances = squares[rows, None] + squares[columns] - 2 * products
-            distances = torch.threshold(distances, smallest, 0).to(x.dtype)
+            distances = squares[rows, None] + squares[columns]
+            distances.addmm_(centred[rows], centred[columns].T, alpha=-2)
+            distances = torch.threshold_(distances, smallest, 0).to(x.dtype)
             kernel, slope = _kernel(distances, widths)
             pairs = members[rows] @ members[columns].T
             pairs[: start - first] *= 2  # for their mirror images too
-            total += (pairs * kernel).sum(dtype=total.dtype)
+            total += (pairs * kernel).sum()
             # Equal rows have no gradient, and must not leave the rounding error of a steep slope.
             slope *= pairs * distances.sign()
             degrees[rows] += slope.sum(1)

@@ -10,13 +10,14 @@ from typing import Literal
 
 from spacy_transfer.nn.mmd import AUTHOR_WIDTHS
 
-
 MMDName = Literal["label-aware", "marginal"]
 
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
     """Weights of the terms of the loss; the defaults leave the CRF likelihood alone.
+
+    ValueError for a weight below 0, a share that is none, or kernels without a positive width.
 
     Attributes:
         cost: Hamming cost of the softmax-margin loss (Yang §3.4; 5 in the authors' code); 0 gives
@@ -37,6 +38,15 @@ class ObjectiveSettings:
     gamma: float = 0.0
     epsilon: float | None = None
     widths: tuple[float, ...] = AUTHOR_WIDTHS
+
+    def __post_init__(self) -> None:
+        for name in ("cost", "alpha", "beta", "gamma"):
+            if not getattr(self, name) >= 0.0:
+                raise ValueError(f"{name} must be at least 0; found {getattr(self, name)}")
+        if self.epsilon is not None and not 0.0 <= self.epsilon <= 1.0:
+            raise ValueError(f"epsilon must be between 0 and 1; found {self.epsilon}")
+        if not self.widths or not min(self.widths) > 0.0:
+            raise ValueError(f"widths must be positive numbers; found {self.widths}")
 
     def crf_weights(self, sources: int, target: bool) -> tuple[float, float]:
         """Weights of each source's and of the target's CRF loss in a batch with these tasks."""

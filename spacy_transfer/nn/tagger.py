@@ -124,8 +124,11 @@ class TransferTagger(nn.Module):
         sharing: Sharing,
         sizes: TaggerSizes,
     ) -> None:
-        """Build an untrained tagger."""
+        """Build an untrained tagger; ValueError for a task name that PyTorch cannot hold."""
         super().__init__()
+        for task in sizes.tasks:
+            if not task or "." in task or hasattr(nn.ModuleDict(), task):
+                raise ValueError(f"a task cannot be named {task!r}: choose another name, no dots")
         self.objective = objective
         self.sharing = sharing
         self.target, *self.sources = sizes.tasks
@@ -168,7 +171,9 @@ class TransferTagger(nn.Module):
         embedding = self.embeddings[group]
         assert isinstance(embedding, WordEmbedding)
         with torch.no_grad():
-            embedding.weight[positions + 1] = vectors.reshape(len(positions), embedding.weight.shape[1])
+            embedding.weight[positions + 1] = vectors.reshape(
+                len(positions), embedding.weight.shape[1]
+            )
             embedding.rare[1:] = rare
 
     def set_matched(self, source: str, pairs: list[tuple[int, int]]) -> None:
@@ -254,9 +259,7 @@ class TransferTagger(nn.Module):
 
     def _crf_l2(self, task: str) -> Tensor:
         source, target = self.head(task), self.head(self.target)
-        return crf_l2(
-            source.emission, source.crf, target.emission, target.crf, self._pairs(task)
-        )
+        return crf_l2(source.emission, source.crf, target.emission, target.crf, self._pairs(task))
 
     def _constraints(self, task: str) -> Constraints:
         constraints = self.constraints[task]

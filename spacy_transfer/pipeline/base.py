@@ -3,7 +3,6 @@
 # Annotations are evaluated here: spaCy validates the arguments of `initialize` by their types.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         self.name = name
         self.scorer = scorer
         self.layer = layer
-        self.cfg = {
+        self.cfg: dict[str, Any] = {
             "tag_scheme": tag_scheme,
             "task": TARGET,
             "tasks": {TARGET: {"layer": layer, "labels": []}},
@@ -129,7 +128,9 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         self._require_task(name)
         blueprint = shim_of(self.model).blueprint
         if name == TARGET or blueprint is None or blueprint.sharing.head:
-            raise ValueError(f"task {name!r} cannot be dropped: it is the target or shares its head")
+            raise ValueError(
+                f"task {name!r} cannot be dropped: it is the target or shares its head"
+            )
         del self.cfg["tasks"][name]
         self._tags = {}
         self.cfg["task"] = TARGET
@@ -147,7 +148,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                 for task, values in self.cfg["tasks"].items()
             ]
             scheme, label_map = self.cfg["tag_scheme"], self.cfg["label_map"]
-            shared, renamed = [], {}
+            shared: list[str] = []
+            renamed: dict[str, str] = {}
             if self.model.attrs["sharing"].head:
                 shared, renamed = head_labels(tasks, label_map)
             self._tags = {
@@ -183,7 +185,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         self,
         get_examples: Callable[[], Iterable[Example]],
         *,
-        nlp: Language | None = None,
+        nlp: Language | None = None,  # noqa: ARG002
         labels: Sequence[str] | dict[str, Sequence[str]] | None = None,
         label_map: Path | str | None = None,
     ) -> None:
@@ -196,14 +198,16 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             label_map: file of matched labels; without it labels of equal name match.
 
         Raises:
-            ValueError: no labels, labels the map does not know, or a T-A target and source on
-                layers that cannot share a CRF.
+            ValueError: no labels, labels of an unknown task, a map to labels that a source does
+                not have, or a T-A target and source on layers that cannot share a CRF.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         given = labels if isinstance(labels, dict) else {TARGET: labels} if labels else {}
         encoder, sharing = self.model.attrs["encoder"], self.model.attrs["sharing"]
         normalize = Normalizer(encoder.lower, encoder.zero_digits)
-        found: dict[str, set[str]] = {TARGET: set()}
+        # Labels that were added before there was a network belong to the target too.
+        added = [] if shim_of(self.model).blueprint else self.cfg["tasks"][TARGET]["labels"]
+        found: dict[str, set[str]] = {TARGET: set(added)}
         layers = {TARGET: self.layer}
         words: dict[str, VocabularyBuilder] = {}
         for example in get_examples():
@@ -212,8 +216,14 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             found.setdefault(task, set()).update(labels_in(example, layer))
             group = sharing.words_of(task)
             words.setdefault(group, VocabularyBuilder(normalize)).add(example.predicted)
+        for task in given:
+            if task not in found:
+                raise ValueError(f"labels are given for task {task!r}, which has no examples")
         self.cfg["tasks"] = {
-            task: {"layer": layers[task], "labels": list(given.get(task) or sorted(of_task))}
+            task: {
+                "layer": layers[task],
+                "labels": list(dict.fromkeys(given.get(task) or sorted(of_task))),
+            }
             for task, of_task in found.items()
         }
         for task, values in self.cfg["tasks"].items():
@@ -222,7 +232,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                     f"no labels for task {task!r} of {self.name!r}: its examples carry no "
                     f"annotation in layer {values['layer']!r}"
                 )
-        self.cfg["label_map"] = None if label_map is None else dict(read_label_map(label_map))
+        self.cfg["label_map"] = None if label_map is None else read_label_map(label_map)
         if sharing.head and len({layer == "tag" for layer in layers.values()}) > 1:
             raise ValueError("T-A shares one CRF: tag layers and span layers cannot be mixed")
         self._tags = {}
@@ -303,13 +313,16 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         return losses
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, float]:  # noqa: ARG002
-        """The loss of the examples under the current weights, and its gradient, 1."""
-        output, _ = self.model.begin_update(self._gold_batch(list(examples)))
+        """The loss of the examples in training under the current weights, and its gradient, 1."""
+        batch = self._gold_batch(list(examples))
+        if not batch:
+            return 0.0, 1.0
+        output, _ = self.model.begin_update(batch)
         assert isinstance(output, LossTerms)
         return output.total, 1.0
 
     def create_optimizer(self) -> Optimizer:
-        """The papers' AdaGrad, for `nlp.update` without an optimizer of one's own."""
+        """The papers' AdaGrad, for updating this component by itself."""
         return adagrad()
 
     def _gold_batch(self, examples: list[Example]) -> list[TaskDocs]:

@@ -1,4 +1,4 @@
-"""Tasks as a component keeps them: labels, the tags they become, and how tags match across tasks."""
+"""Tasks as a component keeps them: labels, their tags, and how tags match across tasks."""
 
 from __future__ import annotations
 

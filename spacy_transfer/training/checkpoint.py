@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -17,8 +16,12 @@ def save_pipeline(nlp: Language, path: Path) -> None:
     new, old = (path.with_name(f".{path.name}.{suffix}") for suffix in ("new", "old"))
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    nlp.to_disk(new)
+    try:
+        nlp.to_disk(new)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     if path.exists():
-        os.replace(path, old)
-    os.replace(new, path)
+        path.replace(old)
+    new.replace(path)
     shutil.rmtree(old, ignore_errors=True)

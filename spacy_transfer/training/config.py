@@ -6,6 +6,7 @@ becomes a default. Here each of them is named.
 
 from __future__ import annotations
 
+import configparser
 import difflib
 import re
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ _SECTIONS |= {"pretraining"}
 _DEFAULT_VARIABLES = {
     "paths": {"train", "dev", "vectors", "init_tok2vec"},
     "system": {"seed", "gpu_allocator"},
+    "corpora": {"pretrain"},
 }
 _REFERENCE = re.compile(r"\$\{([^}]+)\}")
 
@@ -37,7 +39,7 @@ def load_training_config(path: Path, overrides: dict[str, Any]) -> Config:
         for name in overrides:
             _require_override(path, plain, name)
         config = load_config(path, overrides=overrides, interpolate=False)
-    except ValueError as error:
+    except (ValueError, configparser.Error) as error:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
@@ -52,6 +54,8 @@ def _require_override(path: Path, config: Config, name: str) -> None:
         values = values.get(section) if isinstance(values, dict) else None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: no section [{'.'.join(sections)}] for --{name}")
+    if "factory" in values or any(name.startswith("@") for name in values):
+        return  # spaCy refuses what a registered function does not take
     known = set(values)
     if len(sections) == 1 and sections[0] in CONFIG_SCHEMAS:
         known |= set(CONFIG_SCHEMAS[sections[0]].model_fields)
@@ -61,13 +65,16 @@ def _require_override(path: Path, config: Config, name: str) -> None:
 
 def _check_keys(path: Path, config: Config) -> None:
     references = set(_REFERENCE.findall(config.to_str(interpolate=False)))
+    for role in ("train_corpus", "dev_corpus"):
+        default = f"corpora.{role.removesuffix('_corpus')}"
+        references.add(str(config.get("training", {}).get(role, default)))
     roots = {reference.split(".")[0] for reference in references}
     for section, values in config.items():
         if section not in _SECTIONS | roots:
             raise ValueError(f"{path}: unknown section [{section}]{_hint(section, _SECTIONS)}")
         if section in CONFIG_SCHEMAS:
             known = set(CONFIG_SCHEMAS[section].model_fields)
-        elif section in ("components", "corpora"):
+        elif section == "components":
             continue
         else:
             known = {r.split(".")[1] for r in references if r.startswith(f"{section}.")}
@@ -75,6 +82,12 @@ def _check_keys(path: Path, config: Config) -> None:
         for key in values:
             if key not in known:
                 raise ValueError(f"{path}: unknown key {key!r} in [{section}]{_hint(key, known)}")
+    pipes = set(config.get("components", {}))
+    for name in config.get("initialize", {}).get("components", {}):
+        if name not in pipes:
+            raise ValueError(
+                f"{path}: unknown component {name!r} in [initialize.components]{_hint(name, pipes)}"
+            )
 
 
 def _hint(key: str, known: Iterable[str], sections: Iterable[str] = ()) -> str:

@@ -35,7 +35,9 @@ def console_logger() -> Callable[[Language, IO[str], IO[str]], Log]:
             seconds = max(1e-9, info["seconds"] - last["seconds"])
             speed = (info["words"] - last["words"]) / seconds
             last.update(step=info["step"], words=info["words"], seconds=info["seconds"])
-            scores = [f"{name} {100 * (info['other_scores'].get(name) or 0):.2f}" for name in columns]
+            scores = [
+                f"{name} {100 * (info['other_scores'].get(name) or 0):.2f}" for name in columns
+            ]
             losses = [f"{name} {value / steps:.4f}" for name, value in info["losses"].items()]
             line = [f"epoch {info['epoch']}", f"step {info['step']}", f"{speed:.0f} words/s"]
             bar.set_postfix_str(f"best {100 * last['best']:.2f}")

@@ -27,6 +27,7 @@ from spacy.training.loop import (
 from spacy.util import registry, resolve_dot_names
 from thinc.api import fix_random_seed
 
+from spacy_transfer.corpus.readers import TaskStreams
 from spacy_transfer.training.checkpoint import BEST, LAST, save_pipeline
 from spacy_transfer.training.schedules import Batch
 
@@ -72,15 +73,18 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
     nlp = init_nlp(config, use_gpu=use_gpu)
     resolved = nlp.config.interpolate()
     settings = registry.resolve(resolved["training"], schema=ConfigSchemaTraining)
-    _refuse_gradient_accumulation(settings)
+    _check_settings(settings)
     corpora = resolve_dot_names(resolved, [settings["train_corpus"], settings["dev_corpus"]])
+    streams = corpora[0](nlp)
+    if not isinstance(streams, TaskStreams):
+        raise ValueError("the training corpus must be a spacy_transfer.TransferCorpus.v1")
     fix_random_seed(settings["seed"] or 0)
     output.mkdir(parents=True, exist_ok=True)
     clean_output_dir(output)
     before_to_disk = create_before_to_disk_callback(settings["before_to_disk"])
     progress = Progress()
     log_step, finish_log = settings["logger"](nlp, sys.stdout, sys.stderr)
-    batches = settings["batcher"](corpora[0](nlp))
+    batches = settings["batcher"](streams)
     evaluate = create_evaluation_callback(nlp, corpora[1], settings["score_weights"])
     started = time.monotonic()
     try:
@@ -89,12 +93,13 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
                 if info is None:
                     log_step(None)
                     continue
-                info["seconds"] = round(time.monotonic() - started, 1)
+                _require_scores(nlp, settings["score_weights"], info["other_scores"])
+                info["seconds"] = time.monotonic() - started
                 update_meta(settings, nlp, info)
                 if progress.best_step == progress.step:
                     save_pipeline(before_to_disk(nlp), output / BEST)
                 log_step(info)
-                print(json.dumps(_log_line(info, settings["eval_frequency"])), file=log, flush=True)
+                print(json.dumps(_log_line(info)), file=log, flush=True)
     except KeyboardInterrupt:
         save_pipeline(before_to_disk(nlp), output / LAST)
         raise
@@ -115,6 +120,10 @@ def _steps(
     max_steps, max_epochs = settings["max_steps"], settings["max_epochs"]
     patience, eval_frequency = settings["patience"], settings["eval_frequency"]
     for batch in batches:
+        if not isinstance(batch, Batch):
+            raise ValueError(
+                "[training.batcher] must be a schedule, such as spacy_transfer.Joint.v1"
+            )
         if max_epochs > 0 and batch.epoch >= max_epochs:
             break
         _update(nlp, settings, batch, progress)
@@ -148,9 +157,7 @@ def _evaluate(
     }
 
 
-def _update(
-    nlp: Language, settings: dict[str, Any], batch: Batch, progress: Progress
-) -> None:
+def _update(nlp: Language, settings: dict[str, Any], batch: Batch, progress: Progress) -> None:
     if settings["before_update"]:
         settings["before_update"](nlp, {"step": progress.step, "epoch": batch.epoch})
     try:
@@ -169,22 +176,44 @@ def _update(
     progress.words += sum(len(example) for example in batch)
 
 
-def _log_line(info: dict[str, Any], eval_frequency: int) -> dict[str, Any]:
+def _log_line(info: dict[str, Any]) -> dict[str, Any]:
+    before, now = [0, *(step for _, step in info["checkpoints"])][-2:]
     numbers = {k: v for k, v in info["other_scores"].items() if isinstance(v, int | float)}
     return {
         "epoch": info["epoch"],
         "step": info["step"],
         "words": info["words"],
-        "seconds": info["seconds"],
+        "seconds": round(info["seconds"], 1),
         "score": info["score"],
         "scores": numbers,
-        "losses": {name: value / eval_frequency for name, value in info["losses"].items()},
+        "losses": {name: value / (now - before) for name, value in info["losses"].items()},
     }
 
 
-def _refuse_gradient_accumulation(settings: dict[str, Any]) -> None:
+def _check_settings(settings: dict[str, Any]) -> None:
+    if settings["eval_frequency"] < 1:
+        raise ValueError("training.eval_frequency must be at least 1")
+    if settings["max_epochs"] < 0:
+        raise ValueError(
+            "training.max_epochs must be 0 (no limit) or more: corpora larger than memory are "
+            "streamed with any value"
+        )
     if settings["accumulate_gradient"] != 1:
         raise ValueError(
             "training.accumulate_gradient must be 1: dividing a batch would part the source and "
             "target sentences that belong together"
         )
+
+
+def _require_scores(
+    nlp: Language, weights: dict[str, float | None], scores: dict[str, Any]
+) -> None:
+    known = set(scores).union(
+        *(nlp.get_pipe_meta(name).default_score_weights for name in nlp.pipe_names)
+    )
+    for name, weight in weights.items():
+        if weight and name not in known:
+            raise ValueError(
+                f"[training.score_weights] {name!r} is not a score of this pipeline: expected one "
+                f"of {', '.join(sorted(known))}"
+            )

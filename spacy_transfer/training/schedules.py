@@ -38,9 +38,7 @@ def target_only(batch_size: int = 10) -> Schedule:
     return schedule
 
 
-def alternate(
-    batch_size: int = 10, target_probability: float = 0.5, seed: int = 0
-) -> Schedule:
+def alternate(batch_size: int = 10, target_probability: float = 0.5, seed: int = 0) -> Schedule:
     """`spacy_transfer.Alternate.v1`: each batch is of one task (Yang et al. 2017, §3.3).
 
     Args:

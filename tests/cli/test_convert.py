@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import random
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from spacy_transfer.corpus import docbin
 
 GOOD = "Ann\tB-PER\nLee\tI-PER\nran\tO\n\nRio\tB-LOC\n"
 SEED = random.Random(0)
-LONG = "".join(f"{SEED.random()}\tO\n\n" for _ in range(2000)).encode()
+LONG = "".join(f"{SEED.random()}\tO\n\n" for _ in range(100)).encode()
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +81,8 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "empty": ("in.tsv", b"", "in.tsv: expected sentences with ents, found none"),
     "blank": ("in.tsv", b"\n\n", "in.tsv: expected sentences with ents, found none"),
     "empty gzip": ("in.gz", gzip.compress(b""), "in.gz: expected sentences with ents, found none"),
-    "truncated gzip": ("in.gz", gzip.compress(LONG)[:-2000], "in.gz:"),
-    "damaged gzip": ("in.gz", gzip.compress(LONG)[:-8] + bytes(8), "in.gz:4000: expected a whole"),
+    "truncated gzip": ("in.gz", gzip.compress(LONG)[:-500], "in.gz:"),
+    "damaged gzip": ("in.gz", gzip.compress(LONG)[:-8] + bytes(8), "in.gz:200: expected a whole"),
     "no gzip": ("in.gz", LONG, "in.gz: expected a gzip file, as its name ends in .gz"),
     "JSON": ("in.jsonl", b'{"text": "a", "label": []}\n{"text"', "in.jsonl:2: expected a JSON obj"),
     "JSON array": ("in.jsonl", b'[\n{"text": "a"}]', "in.jsonl:1: expected a JSON object"),
@@ -158,29 +157,26 @@ def test_bad_arguments(arguments: str, message: str, capsys: pytest.CaptureFixtu
     assert tree() == before
 
 
-@pytest.mark.parametrize("command", [["-m", "spacy_transfer"], ["-m", "spacy", "transfer"]])
-def test_both_commands(command: list[str]) -> None:
+def run_outside(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_as_a_command_of_spacy() -> None:
     Path("in.tsv").write_text(GOOD, encoding="utf-8")
-    arguments = ["convert", "in.tsv", "out.spacy", "--layer", "ents"]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        [sys.executable, *command, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_outside("spacy", "transfer", "convert", "in.tsv", "out.spacy", "--layer", "ents")
     assert done.stdout.startswith("out.spacy: 2 sentences")
+    assert done.returncode == 0
+
+
+def test_as_a_module() -> None:
     Path("in.tsv").write_text("a\tO\nb\n", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, *command, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert done.returncode == 1
+    done = run_outside("spacy_transfer", "convert", "in.tsv", "out.spacy", "--layer", "ents")
     assert done.stderr == (
         "error: in.tsv:2: expected 2 columns parted by tabs as in line 1, found 1: 'b'\n"
     )
+    assert done.returncode == 1

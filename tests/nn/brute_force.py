@@ -21,7 +21,10 @@ class Chain(NamedTuple):
 
     @classmethod
     def of(cls, emissions: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Chain:
-        return cls(*(x.detach().double().tolist() for x in (emissions, start, transitions, end)))
+        rows, first, moves, last = (
+            x.detach().double().tolist() for x in (emissions, start, transitions, end)
+        )
+        return cls(rows, first, moves, last)
 
     def paths(self) -> list[tuple[int, ...]]:
         return list(itertools.product(range(len(self.start)), repeat=len(self.emissions)))
@@ -59,8 +62,8 @@ class Chain(NamedTuple):
         """Of the paths of the highest score, the one with the lowest last label, then the lowest
         label before it, and so on."""
         highest = max(self.score(path) for path in self.paths())
-        ties = [path for path in self.paths() if self.score(path) == highest]
-        return list(min(ties, key=lambda path: path[::-1]))
+        backwards = min(path[::-1] for path in self.paths() if self.score(path) == highest)
+        return list(backwards[::-1])
 
 
 def log_sum_exp(values: Sequence[float]) -> float:

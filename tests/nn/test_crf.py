@@ -32,7 +32,7 @@ def make_crf(labels: int, scale: float = 1.0, dtype: torch.dtype = torch.float64
 
 
 def make_batch(
-    lengths: list[int], labels: int, scale: float = 1.0, padding: float = math.nan
+    lengths: list[int], labels: int, scale: float = 1.0, padding: float = 99.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Emissions and tags with rubbish in the padding, a step longer than the longest sequence."""
     shape = (len(lengths), max(lengths) + 1)
@@ -181,7 +181,7 @@ def test_decode_breaks_ties_towards_the_lower_label() -> None:
 @constrained
 @pytest.mark.parametrize("cost", [0.0, 2.0])
 def test_gradient_of_the_loss(cost: float, constrain: bool) -> None:
-    crf, (emissions, _, lengths) = make_crf(3), make_batch([2, 4, 1, 3], 3, padding=7.0)
+    crf, (emissions, _, lengths) = make_crf(3), make_batch([2, 4, 1, 3], 3)
     constraints = make_constraints(3)
     tags = allowed_tags(lengths.tolist(), constraints)
 
@@ -208,7 +208,7 @@ def test_gradients_of_the_log_partition_are_expected_counts() -> None:
 
 
 def test_gradient_through_constraints_is_exactly_zero_where_forbidden() -> None:
-    crf, (emissions, _, lengths) = make_crf(4), make_batch([5, 2, 1], 4, padding=0.0)
+    crf, (emissions, _, lengths) = make_crf(4), make_batch([5, 2, 1], 4)
     constraints = make_constraints(4)
     log_z = crf.log_partition(emissions, lengths, constraints)
     gradients = torch.autograd.grad(log_z.sum(), (crf.start, crf.transitions, crf.end))
@@ -222,7 +222,7 @@ def test_gradient_through_constraints_is_exactly_zero_where_forbidden() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @constrained
-@pytest.mark.parametrize("transition_scale", [1.0, 300.0])
+@pytest.mark.parametrize("transition_scale", [1.0, 15.0, 300.0])
 def test_large_scores(dtype: torch.dtype, transition_scale: float, constrain: bool) -> None:
     crf, (emissions, tags, lengths) = make_crf(3), make_batch([2, 4, 1, 3], 3, scale=1e4)
     with torch.no_grad():
@@ -281,7 +281,7 @@ def test_a_confident_loss_keeps_its_digits_in_float32() -> None:
 
 
 def test_float32_agrees_with_float64() -> None:
-    crf, (emissions, tags, lengths) = make_crf(17), make_batch([30, 1, 2, 11], 17, padding=0.0)
+    crf, (emissions, tags, lengths) = make_crf(17), make_batch([30, 1, 2, 11], 17)
     results: list[list[Tensor]] = []
     for dtype in (torch.float64, torch.float32):
         crf.to(dtype)
@@ -314,8 +314,23 @@ def test_autocast_computes_in_float32() -> None:
     assert_close(found, expected, rtol=0, atol=0)  # and of the same type
 
 
+def test_half_precision_scores_are_promoted() -> None:
+    crf, (emissions, tags, lengths) = make_crf(5).bfloat16(), make_batch([9, 1, 5], 5)
+    found = crf.loss(emissions.bfloat16(), tags, lengths.int())
+    expected = crf.float().loss(emissions.bfloat16().float(), tags, lengths)
+    assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_emissions_are_left_as_they_were() -> None:
+    crf, (emissions, _, lengths) = make_crf(5), make_batch([4], 5)
+    before = emissions.clone()
+    crf.log_partition(emissions, lengths)
+    crf.decode(emissions, lengths)
+    assert torch.equal(emissions, before)
+
+
 def test_emissions_that_are_not_a_number_make_the_loss_so() -> None:
-    crf, (emissions, tags, lengths) = make_crf(3), make_batch([3, 2], 3, padding=0.0)
+    crf, (emissions, tags, lengths) = make_crf(3), make_batch([3, 2], 3)
     emissions[0, 1, 2] = math.nan
     loss = crf.loss(emissions, tags, lengths)
     assert loss.isnan().tolist() == [True, False]
@@ -325,7 +340,7 @@ def test_emissions_that_are_not_a_number_make_the_loss_so() -> None:
 
 
 def test_forbidden_gold_has_infinite_loss_and_no_gradient() -> None:
-    crf, (emissions, _, lengths) = make_crf(2), make_batch([2, 2, 1], 2, padding=0.0)
+    crf, (emissions, _, lengths) = make_crf(2), make_batch([2, 2, 1], 2)
     transitions = torch.tensor([[True, False], [True, True]])
     constraints = Constraints(torch.ones(2).bool(), transitions, torch.ones(2).bool())
     tags = torch.tensor([[0, 1], [1, 0], [1, -1]])
@@ -340,7 +355,7 @@ def test_forbidden_gold_has_infinite_loss_and_no_gradient() -> None:
 
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_where_no_path_is_allowed(part: int) -> None:
-    crf, (emissions, tags, lengths) = make_crf(3), make_batch([3, 2], 3, padding=0.0)
+    crf, (emissions, tags, lengths) = make_crf(3), make_batch([3, 2], 3)
     masks = [torch.ones(shape).bool() for shape in [(3,), (3, 3), (3,)]]
     masks[part][:] = False
     constraints = Constraints(*masks)
@@ -370,15 +385,21 @@ OPERATIONS: dict[str, Operation] = {
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     labels=st.integers(1, 6),
+    padding=st.sampled_from([0.0, -1e9, math.nan]),
     constrain=st.booleans(),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=25, deadline=None)
 def test_a_batch_equals_its_sentences(
-    operation: Operation, lengths: list[int], labels: int, constrain: bool, seed: int
+    operation: Operation,
+    lengths: list[int],
+    labels: int,
+    padding: float,
+    constrain: bool,
+    seed: int,
 ) -> None:
     torch.manual_seed(seed)
-    crf, (emissions, tags, _) = make_crf(labels), make_batch(lengths, labels)
+    crf, (emissions, tags, _) = make_crf(labels), make_batch(lengths, labels, padding=padding)
     constraints = make_constraints(labels) if constrain else None
     together = operation(crf, emissions, tags, torch.tensor(lengths), constraints)
     for row, length in enumerate(lengths):

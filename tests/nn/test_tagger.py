@@ -1,0 +1,413 @@
+"""The whole network against its definition, computed sentence by sentence from its parts."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spacy_transfer.nn.batch import GroupBatch, TaskPart, TokenBatch
+from spacy_transfer.nn.crf import Constraints
+from spacy_transfer.nn.encoders import EncoderSettings
+from spacy_transfer.nn.objective import MMDName, ObjectiveSettings
+from spacy_transfer.nn.sharing import PLANS
+from spacy_transfer.nn.tagger import Loss, TaggerSizes, TransferTagger
+from tests.nn import brute_force
+from tests.nn.packing import pack, unpack
+
+ENCODER = EncoderSettings(
+    char_embedding=2,
+    char_hidden=3,
+    char_layers=1,
+    word_embedding=4,
+    word_hidden=3,
+    word_layers=1,
+    word_dropout=0.0,
+)
+WIDTHS = (0.5, 2.0)
+OBJECTIVE = ObjectiveSettings(cost=0.7, alpha=0.2, beta=0.3, gamma=0.05, epsilon=0.4, widths=WIDTHS)
+ONLY_CRF = ObjectiveSettings()
+ROWS = {"target": 4, "source": 5, "other": 4, "shared": 6}
+PAIRS = {"source": [(0, 0), (1, 2), (3, 1)], "other": [(0, 0)]}
+WORDS = [torch.tensor(word) for word in ([1, 2, 3, 1], [2, 0], [3, 3], [1], [2])]
+"""The characters of the distinct words; all tests speak of words by their place in here."""
+WORD_ROWS = [1, 0, 3, 2, 0]
+SENTENCES = {
+    "target": [[0, 1, 2], [3], [4, 0, 4, 2]],
+    "source": [[2, 2], [1, 3, 0, 4]],
+    "other": [[3, 0]],
+}
+GOLD = {
+    "target": [[0, 2, 1], [1], [2, 0, 0, 1]],
+    "source": [[3, 1], [0, 1, 3, 2]],
+    "other": [[1, 0]],
+}
+
+
+def make_tagger(
+    plan: str = "T-B",
+    objective: ObjectiveSettings = OBJECTIVE,
+    tasks: tuple[str, ...] = ("target", "source"),
+    encoder: EncoderSettings = ENCODER,
+) -> TransferTagger:
+    sharing = PLANS[plan]
+    labels = {"target": 3, "source": 4, "other": 2}
+    if sharing.head:
+        labels = dict.fromkeys(labels, 4)
+    sizes = TaggerSizes(
+        tasks={task: labels[task] for task in tasks},
+        words={sharing.words_of(task): ROWS[sharing.words_of(task)] for task in tasks},
+        characters=4,
+        matched={task: len(PAIRS[task]) for task in tasks[1:]},
+    )
+    tagger = TransferTagger(encoder, objective, sharing, sizes).double()
+    for parameter in tagger.heads.parameters():
+        nn.init.normal_(parameter)
+    for task in tasks[1:]:
+        tagger.set_matched(task, PAIRS[task])
+    return tagger
+
+
+def token_batch(sentences: list[list[int]]) -> tuple[TokenBatch, list[int]]:
+    """Sentences, longest first, over all distinct words; and the rank of each."""
+    order = sorted(range(len(sentences)), key=lambda i: -len(sentences[i]))
+    nothing = torch.empty(0, dtype=torch.int64), torch.empty(0, ENCODER.word_embedding)
+    words = pack([torch.tensor(sentences[i]) for i in order])
+    tokens = TokenBatch(words, pack(WORDS), torch.tensor(WORD_ROWS), *nothing)
+    return tokens, [order.index(i) for i in range(len(sentences))]
+
+
+def make_batch(
+    tagger: TransferTagger, tasks: tuple[str, ...], gold: bool = True
+) -> list[GroupBatch]:
+    """The sentences of these tasks, those that share a word level in one call."""
+    groups: dict[str, list[str]] = {}
+    for task in tasks:
+        groups.setdefault(tagger.sharing.words_of(task), []).append(task)
+    batch = []
+    for members in groups.values():
+        tokens, ranks = token_batch([s for task in members for s in SENTENCES[task]])
+        remaining = iter(ranks)
+        parts = []
+        for task in members:
+            of_task = torch.tensor(list(itertools.islice(remaining, len(SENTENCES[task]))))
+            padded = nn.utils.rnn.pad_sequence(
+                [torch.tensor(tags) for tags in GOLD[task]], batch_first=True, padding_value=-7
+            )
+            parts.append(TaskPart(task, of_task, padded if gold else None))
+        batch.append(GroupBatch(tokens, parts))
+    return batch
+
+
+def loss_of(tagger: TransferTagger, *tasks: str) -> Loss:
+    loss = tagger(make_batch(tagger, tasks))
+    assert isinstance(loss, Loss)
+    return loss
+
+
+def hidden_of(tagger: TransferTagger, task: str) -> list[Tensor]:
+    """The hidden states [time, hidden] of each sentence of a task, encoded by itself."""
+    return [tagger.hidden(token_batch([s])[0], task) for s in SENTENCES[task]]
+
+
+def chain(tagger: TransferTagger, task: str, hidden: Tensor) -> brute_force.Chain:
+    head = tagger.head(task)
+    emissions = hidden @ head.emission.weight.T + head.emission.bias
+    return brute_force.Chain.of(emissions, head.crf.start, head.crf.transitions, head.crf.end)
+
+
+def crf_loss(tagger: TransferTagger, task: str, cost: float) -> float:
+    losses = [
+        chain(tagger, task, hidden).softmax_margin(gold, cost)
+        for hidden, gold in zip(hidden_of(tagger, task), GOLD[task], strict=True)
+    ]
+    return sum(losses) / len(losses)
+
+
+def mmd(tagger: TransferTagger, source: str, pairs: list[tuple[int, int]] | None) -> float:
+    hidden = {task: torch.cat(hidden_of(tagger, task)) for task in (source, "target")}
+    tags = {task: torch.tensor([*itertools.chain(*GOLD[task])]) for task in (source, "target")}
+    if pairs is None:
+        return brute_force.mmd2(hidden[source], hidden["target"], WIDTHS)
+    total = 0.0
+    for of_source, of_target in pairs:
+        of_label = tags[source] == of_source, tags["target"] == of_target
+        if of_label[0].any() and of_label[1].any():
+            total += brute_force.mmd2(
+                hidden[source][of_label[0]], hidden["target"][of_label[1]], WIDTHS
+            )
+    return total
+
+
+def crf_l2(tagger: TransferTagger, source: str) -> float:
+    theirs, ours = tagger.head(source), tagger.head("target")
+    total = 0.0
+    for s, t in PAIRS[source]:
+        total += (theirs.emission.weight[s] - ours.emission.weight[t]).pow(2).sum().item()
+        total += (theirs.emission.bias[s] - ours.emission.bias[t]).item() ** 2
+        total += (theirs.crf.start[s] - ours.crf.start[t]).item() ** 2
+        total += (theirs.crf.end[s] - ours.crf.end[t]).item() ** 2
+        for s2, t2 in PAIRS[source]:
+            total += (theirs.crf.transitions[s, s2] - ours.crf.transitions[t, t2]).item() ** 2
+    return total
+
+
+def squared_norm(tagger: TransferTagger) -> float:
+    embeddings = {embedding.weight for embedding in tagger.embeddings.values()}
+    assert tagger.characters is not None
+    embeddings.add(tagger.characters.embedding.weight)
+    return sum(p.pow(2).sum().item() for p in tagger.parameters() if p not in embeddings)
+
+
+def floats(loss: Loss) -> dict[str, float]:
+    return {name: term.item() for name, term in loss.terms.items()}
+
+
+def test_terms_are_their_definition() -> None:
+    tagger = make_tagger()
+    loss = loss_of(tagger, "target", "source")
+    expected = {
+        "crf_target": 0.6 * crf_loss(tagger, "target", cost=0.7),
+        "crf_source": 0.4 * crf_loss(tagger, "source", cost=0.7),
+        "mmd_source": 0.2 * mmd(tagger, "source", PAIRS["source"]),
+        "crf_l2_source": 0.3 * crf_l2(tagger, "source"),
+        "l2": 0.05 * squared_norm(tagger),
+    }
+    assert floats(loss) == pytest.approx(expected, rel=1e-9)
+    assert loss.total.item() == pytest.approx(sum(expected.values()), rel=1e-9)
+    assert not any(term.requires_grad for term in loss.terms.values())
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_two_sources(plan: str) -> None:
+    tagger = make_tagger(plan, tasks=("target", "source", "other"))
+    expected = {
+        "crf_target": 0.6 * crf_loss(tagger, "target", cost=0.7),
+        "l2": 0.05 * squared_norm(tagger),
+    }
+    for task in ("source", "other"):
+        expected[f"crf_{task}"] = 0.2 * crf_loss(tagger, task, cost=0.7)
+        expected[f"mmd_{task}"] = 0.2 * mmd(tagger, task, PAIRS[task])
+        if plan != "T-A":
+            expected[f"crf_l2_{task}"] = 0.3 * crf_l2(tagger, task)
+    found = loss_of(tagger, "target", "source", "other")
+    assert floats(found) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("plan", ["T-B", "T-C"])
+@pytest.mark.parametrize("kind", ["label-aware", "marginal"])
+def test_marginal_and_label_aware_mmd(plan: str, kind: MMDName) -> None:
+    tagger = make_tagger(plan, ObjectiveSettings(alpha=1.0, mmd=kind, widths=WIDTHS))
+    pairs = PAIRS["source"] if kind == "label-aware" else None
+    found = floats(loss_of(tagger, "target", "source"))["mmd_source"]
+    assert found == pytest.approx(mmd(tagger, "source", pairs), rel=1e-9)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_one_task_in_a_batch(plan: str) -> None:
+    """Without the other task, epsilon balances nothing and there is no MMD."""
+    tagger = make_tagger(plan)
+    ties = {"l2"} if plan == "T-A" else {"l2", "crf_l2_source"}
+    for task in ("target", "source"):
+        found = floats(loss_of(tagger, task))
+        assert found.keys() == {f"crf_{task}", *ties}
+        assert found[f"crf_{task}"] == pytest.approx(crf_loss(tagger, task, cost=0.7), rel=1e-9)
+
+
+def test_the_plain_objective_adds_up_mean_likelihoods() -> None:
+    tagger = make_tagger(objective=ONLY_CRF)
+    found = loss_of(tagger, "target", "source")
+    expected = {f"crf_{task}": crf_loss(tagger, task, cost=0.0) for task in ("target", "source")}
+    assert floats(found) == pytest.approx(expected, rel=1e-9)
+
+
+def test_weights_of_the_tasks() -> None:
+    balanced = ObjectiveSettings(epsilon=0.3)
+    assert balanced.crf_weights(1, True) == pytest.approx((0.3, 0.7))
+    assert balanced.crf_weights(3, True) == pytest.approx((0.1, 0.7))
+    assert balanced.crf_weights(2, False) == (1.0, 1.0)
+    assert balanced.crf_weights(0, True) == (1.0, 1.0)
+    assert ObjectiveSettings().crf_weights(2, True) == (1.0, 1.0)
+    assert ObjectiveSettings(epsilon=0.0).crf_weights(1, True) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"alpha": -0.1}, "alpha must be at least 0; found -0.1"),
+        ({"cost": float("nan")}, "cost must be at least 0; found nan"),
+        ({"epsilon": 1.1}, "epsilon must be between 0 and 1; found 1.1"),
+        ({"widths": ()}, r"widths must be positive numbers; found \(\)"),
+        ({"widths": (1.0, 0.0)}, "widths must be positive numbers"),
+    ],
+)
+def test_objectives_that_cannot_be(wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ObjectiveSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_l2_leaves_embeddings_alone() -> None:
+    tagger = make_tagger(objective=ObjectiveSettings(gamma=1.0))
+    before = floats(loss_of(tagger, "target"))["l2"]
+    with torch.no_grad():
+        for name, parameter in tagger.named_parameters():
+            if "embedding" in name:
+                parameter.mul_(3.0)
+    assert floats(loss_of(tagger, "target"))["l2"] == before
+    with torch.no_grad():
+        tagger.head("source").emission.bias.fill_(2.0)
+    assert floats(loss_of(tagger, "target"))["l2"] == pytest.approx(before + 4 * 4.0)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        ENCODER,
+        replace(ENCODER, char_encoder="lstm", word_encoder="lstm", word_layers=2),
+        replace(ENCODER, char_encoder="gru-reset-before", word_encoder="gru-reset-before"),
+        replace(ENCODER, char_encoder="cnn", word_encoder="cnn", word_layers=2),
+        replace(ENCODER, char_encoder="none"),
+    ],
+    ids=lambda encoder: f"{encoder.char_encoder}-{encoder.word_encoder}",
+)
+def test_one_call_equals_a_call_a_task_and_a_call_a_sentence(
+    plan: str, encoder: EncoderSettings
+) -> None:
+    tagger = make_tagger(plan, ONLY_CRF, encoder=encoder)
+    for group in make_batch(tagger, ("target", "source")):
+        together = unpack(
+            group.tokens.words.with_data(tagger.hidden(group.tokens, group.parts[0].task))
+        )
+        for part in group.parts:
+            alone = hidden_of(tagger, part.task)
+            for rank, expected in zip(part.ranks.tolist(), alone, strict=True):
+                torch.testing.assert_close(together[rank], expected, rtol=1e-9, atol=1e-12)
+    apart = floats(loss_of(tagger, "target")) | floats(loss_of(tagger, "source"))
+    assert floats(loss_of(tagger, "source", "target")) == pytest.approx(apart, rel=1e-9)
+
+
+def learning(tagger: TransferTagger, *tasks: str) -> set[str]:
+    """The names of the parameters that get a gradient from sentences of these tasks."""
+    tagger.zero_grad(set_to_none=True)
+    loss_of(tagger, *tasks).total.backward()  # type: ignore[no-untyped-call]
+    gradients = {
+        name: parameter.grad.to_dense()
+        for name, parameter in tagger.named_parameters()
+        if parameter.grad is not None
+    }
+    return {name for name, gradient in gradients.items() if gradient.any()}
+
+
+def names(tagger: TransferTagger, *prefixes: str) -> set[str]:
+    found = {name for name, _ in tagger.named_parameters() if name.startswith(prefixes)}
+    assert found
+    return found
+
+
+def used_by(plan: str, task: str) -> tuple[str, ...]:
+    """The modules of a task, the character level apart."""
+    words = task if plan == "T-C" else "shared"
+    head = "shared" if plan == "T-A" else task
+    return f"embeddings.{words}.", f"words.{words}.", f"heads.{head}."
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_crf_loss_trains_what_its_task_uses_and_nothing_else(plan: str) -> None:
+    tagger = make_tagger(plan, ONLY_CRF)
+    for task in ("target", "source"):
+        assert learning(tagger, task) == names(tagger, "characters.", *used_by(plan, task))
+    assert learning(tagger, "target", "source") == names(tagger, "")
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_mmd_trains_both_encoders_and_no_head(plan: str) -> None:
+    only = ObjectiveSettings(alpha=1.0, epsilon=0.0, widths=WIDTHS)
+    tagger = make_tagger(plan, only)
+    # Epsilon 0 silences the source's CRF: what is left to the source's own modules is the MMD.
+    found = learning(tagger, "target", "source")
+    expected = names(tagger, "characters.", *used_by(plan, "target"))
+    if plan == "T-C":
+        expected |= names(tagger, "embeddings.source.", "words.source.")
+    assert found == expected
+
+
+@pytest.mark.parametrize("plan", ["T-B", "T-C"])
+def test_crf_l2_trains_both_heads_in_any_batch(plan: str) -> None:
+    tagger = make_tagger(plan, ObjectiveSettings(beta=1.0))
+    expected = names(tagger, "characters.", *used_by(plan, "target"), "heads.source.")
+    assert learning(tagger, "target") == expected
+    gradient = tagger.head("source").emission.bias.grad
+    assert gradient is not None
+    # Source tags 0, 1 and 3 are matched, 2 is not.
+    assert gradient.ne(0).tolist() == [True, True, False, True]
+
+
+def test_embeddings_learn_by_the_row() -> None:
+    tagger = make_tagger("T-C", ONLY_CRF)
+    loss_of(tagger, "source").total.backward()  # type: ignore[no-untyped-call]
+    gradient = tagger.embeddings["source"].weight.grad
+    assert isinstance(gradient, Tensor)
+    assert gradient.is_sparse
+    used = {WORD_ROWS[word] for sentence in SENTENCES["source"] for word in sentence}
+    assert set(gradient.to_dense().abs().sum(1).nonzero().flatten().tolist()) == used
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_prediction_is_the_best_path_of_each_sentence(plan: str) -> None:
+    tagger = make_tagger(plan)
+    predicted = tagger(make_batch(tagger, ("target", "source"), gold=False))
+    assert predicted.keys() == {"target", "source"}
+    for task, (tags, lengths) in predicted.items():
+        assert lengths.tolist() == [len(sentence) for sentence in SENTENCES[task]]
+        for row, length, hidden in zip(tags, lengths, hidden_of(tagger, task), strict=True):
+            assert row[:length].tolist() == chain(tagger, task, hidden).best()
+
+
+def test_prediction_keeps_to_the_constraints_of_its_task() -> None:
+    tagger = make_tagger("T-A")
+    with torch.no_grad():
+        tagger.head("target").emission.bias.copy_(torch.tensor([0.0, 9.0, 0.0, 0.0]))
+    everything = torch.ones(4, dtype=torch.bool), torch.ones(4, 4, dtype=torch.bool)
+    not_one = torch.tensor([True, False, True, True])
+    tagger.set_constraints(
+        "target", Constraints(not_one, everything[1] & not_one & not_one[:, None], not_one)
+    )
+    tagger.set_constraints("source", Constraints(everything[0], everything[1], everything[0]))
+    predicted = tagger(make_batch(tagger, ("target", "source"), gold=False))
+    assert not predicted["target"][0].eq(1).any()
+    assert predicted["source"][0].eq(1).any()
+
+
+def test_dropout_of_the_whole_network() -> None:
+    tagger = make_tagger(objective=ONLY_CRF)
+    tagger.set_dropout(0.5)
+    assert loss_of(tagger, "target").total != loss_of(tagger, "target").total
+    tagger.set_dropout(0.0)
+    assert loss_of(tagger, "target").total == loss_of(tagger, "target").total
+    tagger.set_dropout(0.5)
+    tagger.eval()
+    assert loss_of(tagger, "target").total == loss_of(tagger, "target").total
+
+
+def test_pretrained_words_start_from_their_vectors() -> None:
+    tagger = make_tagger().float()
+    before = tagger.state_dict()["embeddings.shared.weight"].clone()
+    vectors = torch.arange(8.0).view(2, 4)
+    rare = torch.tensor([True, False, False, True, False])
+    tagger.set_words("shared", torch.tensor([3, 0]), vectors, rare)
+    after = tagger.state_dict()
+    assert torch.equal(after["embeddings.shared.weight"][[4, 1]], vectors)
+    assert torch.equal(after["embeddings.shared.weight"][[0, 2, 3, 5]], before[[0, 2, 3, 5]])
+    assert after["embeddings.shared.rare"].tolist() == [False, *rare.tolist()]
+
+
+def test_gold_is_asked_for() -> None:
+    tagger = make_tagger()
+    target, source = (make_batch(tagger, (task,)) for task in ("target", "source"))
+    unlabelled = [replace(target[0], parts=[replace(target[0].parts[0], tags=None)])]
+    with pytest.raises(ValueError, match="sentences of task 'target' carry no gold tags"):
+        tagger(unlabelled + source)
