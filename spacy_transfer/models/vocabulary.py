@@ -87,6 +87,7 @@ class Vocabulary:
         self._character_ids = {c: number for number, c in enumerate(characters, start=1)}
         self._cache: dict[int, _Entry] = {}
         self._vectors: Vectors | None = None
+        self._keys = 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cache": {}, "_vectors": None}
@@ -100,8 +101,9 @@ class Vocabulary:
 
     def _entries(self, docs: Sequence[Doc], hashes: NDArray[np.uint64]) -> list[_Entry]:
         vectors, strings = docs[0].vocab.vectors, docs[0].vocab.strings
-        if vectors is not self._vectors or len(self._cache) > _CACHE_LIMIT:
-            self._cache, self._vectors = {}, vectors
+        same = vectors is self._vectors and vectors.n_keys == self._keys
+        if not same or len(self._cache) > _CACHE_LIMIT:
+            self._cache, self._vectors, self._keys = {}, vectors, vectors.n_keys
         entries = []
         for key in hashes.tolist():
             entry = self._cache.get(key)

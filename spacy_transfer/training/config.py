@@ -43,6 +43,8 @@ def load_training_config(path: Path, overrides: dict[str, Any]) -> Config:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+    except KeyError as error:
+        raise ValueError(f"{path}: no section [{error.args[0]}] before its subsections") from error
     _check_keys(path, config)
     return config
 
