@@ -42,6 +42,10 @@ def convert(
     checksum: Annotated[
         str | None, typer.Option(help="What INPUT must have: sha256:HEX or md5:HEX.")
     ] = None,
+    assets: Annotated[
+        Path | None,
+        typer.Option(help="A project.yml; if INPUT is one of its assets, its checksum must match."),
+    ] = None,
 ) -> None:
     """Convert a labelled corpus to spaCy's format, keeping its tokens.
 
@@ -50,8 +54,11 @@ def convert(
     begin with "# " and do not have the columns of a token line.
     """
     from spacy_transfer.corpus import convert as corpus
+    from spacy_transfer.corpus.checksum import asset_checksum
 
     with clear_errors():
+        if assets and not checksum:
+            checksum = asset_checksum(assets, source)
         summary = corpus.convert(
             source,
             output,

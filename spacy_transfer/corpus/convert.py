@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Literal, cast, get_args
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
+from spacy_transfer.corpus.checksum import verify
 from spacy_transfer.corpus.columns import read_columns
 from spacy_transfer.corpus.docbin import docbin_writer
 from spacy_transfer.corpus.errors import CorpusError
@@ -98,7 +98,7 @@ def convert(
     detector = SchemeDetector(source, cast("FileScheme | None", scheme))
     try:
         if checksum:
-            _verify(source, checksum)
+            verify(source, checksum)
         docs: Iterator[Doc]
         if format == "columns":
             docs = read_columns(
@@ -133,20 +133,6 @@ def _format_of(source: Path) -> Format:
     if source.suffix == ".spacy":
         return "spacy"
     return "jsonl" if name.endswith(".jsonl") else "columns"
-
-
-def _verify(source: Path, checksum: str) -> None:
-    name, _, expected = checksum.partition(":")
-    if name not in ("sha256", "md5"):
-        raise ValueError(f"unknown checksum {checksum!r}: expected sha256:HEX or md5:HEX")
-    digest = hashlib.new(name, usedforsecurity=False)
-    with source.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    if digest.hexdigest() != expected.lower():
-        raise CorpusError(
-            source, None, f"expected {name} {expected.lower()}, found {digest.hexdigest()}"
-        )
 
 
 def _read_spacy(source: Path, layer: str, skipped: Counter[str]) -> Iterator[Doc]:

@@ -1,9 +1,9 @@
 """A bidirectional recurrent layer over packed sequences: GRU, LSTM, and the GRU of Yang et al.
 
 On the CPU the layer runs on compiled loops (`nn/kernels`) where numba is installed: the same values
-and gradients up to rounding, in two to four times less time than torch takes for packed batches.
-Elsewhere, and with SPACY_TRANSFER_KERNEL=off in the environment, it runs on torch's own kernels,
-which on CUDA are cuDNN's.
+and gradients up to rounding, and in training two to four times the speed of torch on packed
+batches. Elsewhere, and with SPACY_TRANSFER_KERNEL=off in the environment, it runs on torch's own
+kernels, which on CUDA are cuDNN's.
 """
 
 from __future__ import annotations

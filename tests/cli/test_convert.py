@@ -180,3 +180,23 @@ def test_as_a_module() -> None:
         "error: in.tsv:2: expected 2 columns parted by tabs as in line 1, found 1: 'b'\n"
     )
     assert done.returncode == 1
+
+
+def test_assets_of_a_project_are_held_to_their_checksums(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.tsv").write_text("a\tO\n\n")
+    (tmp_path / "other.tsv").write_text("a\tO\n\n")
+    project = tmp_path / "project.yml"
+    digest = hashlib.md5((tmp_path / "in.tsv").read_bytes()).hexdigest()
+    for checksum, status in ((digest, 0), ("0" * 32, 1)):
+        project.write_text(f"assets:\n  - dest: in.tsv\n    checksum: '{checksum}'\n")
+        for name, expected in (("in.tsv", status), ("other.tsv", 0)):
+            output = tmp_path / f"{status}-{name}.spacy"
+            command = ["convert", str(tmp_path / name), str(output), "--layer", "ents"]
+            assert run(*command[1:], "--assets", str(project)) == expected
+            assert output.exists() == (expected == 0)
+    assert f"in.tsv: expected md5 {'0' * 32}, found {digest}" in capsys.readouterr().err
+    project.write_text("- nothing\n")
+    assert run(str(tmp_path / "in.tsv"), "x.spacy", "--layer", "ents", "--assets", str(project)) == 1
+    assert "project.yml: expected a spaCy project file" in capsys.readouterr().err

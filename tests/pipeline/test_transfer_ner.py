@@ -20,7 +20,7 @@ from spacy.training import Example
 from spacy_transfer.corpus.marks import TARGET, mark
 from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.models.tagger import shim_of
-from tests.conftest import add_small_ner, examples, sentences
+from tests.conftest import add_small_ner, blank, examples, sentences
 
 TEXT = "Ann Lee lives in New York now"
 
@@ -121,7 +121,7 @@ def test_disk_round_trip_in_a_new_process(trained: Language, tmp_path: Path) -> 
 
 
 def test_bytes_round_trip_keeps_every_weight(trained: Language) -> None:
-    other = add_small_ner(spacy.blank("en")).from_bytes(trained.to_bytes())
+    other = add_small_ner(blank()).from_bytes(trained.to_bytes())
     before, after = weights(trained), weights(other)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -242,7 +242,7 @@ def test_unknown_label_in_training_is_an_error(trained: Language) -> None:
 def test_not_finite_loss_names_its_term(trained: Language) -> None:
     network = shim_of(trained.get_pipe("transfer_ner").model).network
     with torch.no_grad():
-        network.heads["source"].emission.bias.fill_(float("nan"))
+        network.head("source").emission.bias.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="'crf_source' of 'transfer_ner' is nan"):
         trained.update(examples(trained, TARGET, 2) + examples(trained, "source", 2))
 
@@ -311,7 +311,7 @@ def test_unseen_words_use_static_vectors(nlp: Language) -> None:
     optimizer = adagrad(0.1)
     network = shim_of(nlp.get_pipe("transfer_ner").model).network
     vocabulary = shim_of(nlp.get_pipe("transfer_ner").model).vocabularies["shared"]
-    row = network.embeddings["shared"].weight[1 + vocabulary.words.index("rome")]
+    row = network.state_dict()["embeddings.shared.weight"][1 + vocabulary.words.index("rome")]
     assert torch.equal(row, torch.from_numpy(rome))
     for _ in range(20):
         nlp.update(batch, sgd=optimizer)

@@ -1,0 +1,89 @@
+"""`spacy transfer train` on the command line: its options and what it says when it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import spacy
+
+from spacy_transfer.cli import app
+from tests.conftest import SMALL_CONFIG, Train
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        app(["train", *map(str, arguments)])
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def test_settings_are_overridden(train: Train, tmp_path: Path) -> None:
+    result = train({"nlp.lang": "de", "training.score_weights.ents_r": 1.0}, output=tmp_path / "a")
+    assert result.status == 1
+    assert "no section [training.score_weights]" in result.err
+    result = train({"nlp.lang": "de", "components.transfer_ner.tag_scheme": "BIO"})
+    assert result.status == 0
+    pipeline = spacy.load(result.output / "model-last")
+    assert pipeline.lang == "de"
+    assert pipeline.get_pipe("transfer_ner").cfg["tag_scheme"] == "BIO"
+
+
+def test_own_code_is_imported(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import spacy\n"
+        "from spacy_transfer.models.optimizer import adagrad\n"
+        "@spacy.registry.optimizers('own_fast_adagrad')\n"
+        "def make():\n"
+        "    print('own code at work')\n"
+        "    return adagrad(0.5)\n"
+    )
+    config = tmp_path / "own.cfg"
+    text = SMALL_CONFIG.read_text(encoding="utf-8")
+    before, rest = text.split("[training.optimizer]")
+    after = rest[rest.index("[") :]
+    config.write_text(
+        f'{before}[training.optimizer]\n@optimizers = "own_fast_adagrad"\n\n{after}',
+        encoding="utf-8",
+    )
+    result = train({"code": tmp_path / "own.py"}, config=config)
+    assert result.status == 0, result.err
+    assert "own code at work" in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.cfg", "-o", "out"], "nowhere.cfg: no such config file"),
+        ([SMALL_CONFIG, "-o", "out"], "a corpus has no path"),
+        ([SMALL_CONFIG, "-o", "out", "--paths.sorce", "x"], "'paths.source'?"),
+        ([SMALL_CONFIG, "-o", "out", "--nlp.lang", "xyz"], "Can't import language xyz"),
+    ],
+)
+def test_one_clear_error(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[object],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_that_is_a_file(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    result = train(output=tmp_path / "file")
+    assert result.status == 1
+    assert result.err.startswith("error: ")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_output_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(SMALL_CONFIG) == 2
+    assert "--output" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.language import Language
+
+from spacy_transfer.models.tagger import shim_of
+from spacy_transfer.training.checkpoint import save_pipeline
+
+TEXT = "Ann Lee lives in New York now"
+
+
+def labels(nlp: Language) -> list[str]:
+    return [entity.label_ for entity in nlp(TEXT).ents]
+
+
+def test_saves_and_replaces(trained: Language, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    save_pipeline(trained, path)
+    assert labels(spacy.load(path)) == ["person", "place"]
+    stray = path / "of-the-old-one"
+    stray.touch()
+    trained.get_pipe("transfer_ner").drop_task("source")
+    save_pipeline(trained, path)
+    assert spacy.load(path).get_pipe("transfer_ner").tasks == ("target",)
+    assert not stray.exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_failure_while_writing_leaves_the_old_one(
+    trained: Language, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    path = tmp_path / "model"
+    save_pipeline(trained, path)
+
+    def fail() -> bytes:
+        assert (tmp_path / ".model.new" / "config.cfg").exists()
+        raise error
+
+    monkeypatch.setattr(shim_of(trained.get_pipe("transfer_ner").model), "to_bytes", fail)
+    with pytest.raises(type(error)):
+        save_pipeline(trained, path)
+    assert labels(spacy.load(path)) == ["person", "place"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_a_killed_run_left_does_no_harm(trained: Language, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    for leftover in (".model.new", ".model.old"):
+        (tmp_path / leftover / "transfer_ner").mkdir(parents=True)
+        (tmp_path / leftover / "transfer_ner" / "model").write_text("half a mod")
+    save_pipeline(trained, path)
+    assert labels(spacy.load(path)) == ["person", "place"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
