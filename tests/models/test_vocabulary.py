@@ -106,7 +106,7 @@ def test_a_trained_word_has_its_row_and_no_static_vector(nlp: Language) -> None:
 
 def test_one_vocabulary_serves_pipelines_with_other_vectors() -> None:
     vocabulary = make_vocabulary()
-    one, two = with_vectors(blank(), "rome"), with_vectors(blank(), "x", "rome")
+    one, two = with_vectors(blank(), "rome", "x"), with_vectors(blank(), "x", "rome")
     none = blank()
     expected = {one: [1.0, 1.0], two: [2.0, 2.0], none: []}
     for nlp in (one, two, none, two, one):
