@@ -51,7 +51,9 @@ def compare(model: Path, test: Path) -> float:
     predicted = [bio(doc) for doc in nlp.pipe(texts)]
     figures = {
         "spacy evaluate": [metrics["ents_p"], metrics["ents_r"], metrics["ents_f"]],
-        "seqeval": [scorer(gold, predicted) for scorer in (precision_score, recall_score, f1_score)],
+        "seqeval": [
+            scorer(gold, predicted) for scorer in (precision_score, recall_score, f1_score)
+        ],
         "conlleval": list(by_conlleval(gold, predicted)),
     }
     for name, values in figures.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,6 +59,9 @@ def adagrad(
     )
 
 
+_FUSED = "fused" in inspect.signature(torch.optim.Adagrad).parameters
+
+
 class ModuleAdagrad:
     """AdaGrad over a torch module: fused for dense gradients, by row for sparse ones.
 
@@ -68,11 +72,13 @@ class ModuleAdagrad:
     def __init__(self, parameters: Iterable[torch.nn.Parameter], settings: Adagrad) -> None:
         self.settings = settings
         self._parameters = list(parameters)
+        # Fused AdaGrad is for the CPU, from torch 2.5 on; torch chooses well elsewhere.
+        fused = {"fused": True} if _FUSED and all(p.is_cpu for p in self._parameters) else {}
         self._dense = torch.optim.Adagrad(
             self._parameters,
             initial_accumulator_value=settings.initial_accumulator,
             eps=settings.eps,
-            fused=all(p.device.type == "cpu" for p in self._parameters) or None,
+            **fused,
         )
 
     def step(self) -> None:

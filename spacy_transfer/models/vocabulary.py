@@ -101,9 +101,10 @@ class Vocabulary:
 
     def _entries(self, docs: Sequence[Doc], hashes: NDArray[np.uint64]) -> list[_Entry]:
         vectors, strings = docs[0].vocab.vectors, docs[0].vocab.strings
-        same = vectors is self._vectors and vectors.n_keys == self._keys
+        keys = vectors.n_keys
+        same = vectors is self._vectors and keys == self._keys
         if not same or len(self._cache) > _CACHE_LIMIT:
-            self._cache, self._vectors, self._keys = {}, vectors, vectors.n_keys
+            self._cache, self._vectors, self._keys = {}, vectors, keys
         entries = []
         for key in hashes.tolist():
             entry = self._cache.get(key)

@@ -12,6 +12,7 @@ from spacy.training import Example
 from spacy_transfer.corpus.schemes import decode
 from spacy_transfer.pipeline.base import TagIds, TransferPipe
 
+
 class TransferNer(TransferPipe):
     """Sets `doc.ents`; entities that were there before are replaced."""
 

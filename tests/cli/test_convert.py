@@ -198,5 +198,7 @@ def test_assets_of_a_project_are_held_to_their_checksums(
             assert output.exists() == (expected == 0)
     assert f"in.tsv: expected md5 {'0' * 32}, found {digest}" in capsys.readouterr().err
     project.write_text("- nothing\n")
-    assert run(str(tmp_path / "in.tsv"), "x.spacy", "--layer", "ents", "--assets", str(project)) == 1
+    assert (
+        run(str(tmp_path / "in.tsv"), "x.spacy", "--layer", "ents", "--assets", str(project)) == 1
+    )
     assert "project.yml: expected a spaCy project file" in capsys.readouterr().err

@@ -213,12 +213,14 @@ def test_other_tensors_are_left_to_torch(inputs: Tensor, weight: Tensor) -> None
     assert compiled("gru", inputs, [weight]) is None
 
 
-def test_autocast_tracing_and_the_switch_leave_it_to_torch(
+def test_half_precision_tracing_and_the_switch_leave_it_to_torch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     inputs = torch.zeros(1, 2)
     with torch.autocast("cpu", torch.bfloat16):
-        assert compiled("gru", inputs, []) is None
+        half = torch.mm(inputs, torch.zeros(2, 2))
+        assert half.dtype is torch.bfloat16
+        assert compiled("gru", half, [torch.zeros(1)]) is None
         outputs, _ = BiRecurrent("gru-reset-before", 2, 3)(inputs, torch.tensor([1]))
         assert outputs.isfinite().all()
     seen = []

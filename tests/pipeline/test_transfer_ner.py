@@ -300,6 +300,18 @@ def test_t_c_has_a_word_level_a_task(nlp: Language) -> None:
     assert sum(name.startswith("characters.embedding") for name in names) == 1
 
 
+def test_word_dropout_is_for_words_seen_once_that_have_no_vector(nlp: Language) -> None:
+    nlp.vocab.set_vector("bo", np.ones(8, dtype="float32"))
+    example = Example.from_dict(nlp.make_doc("Bo met Cy and met Di"), {"entities": [(0, 2, "per")]})
+    add_small_ner(nlp).initialize(lambda: [example])
+    shim = shim_of(nlp.get_pipe("transfer_ner").model)
+    rare = shim.network.state_dict()["embeddings.shared.rare"].tolist()
+    words = ["", *shim.vocabularies["shared"].words]
+    assert {word for word, of_word in zip(words, rare, strict=True) if of_word} == {
+        *("cy", "and", "di")
+    }
+
+
 def test_unseen_words_use_static_vectors(nlp: Language) -> None:
     rng = np.random.default_rng(0)
     rome = rng.normal(size=8).astype("float32")

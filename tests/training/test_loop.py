@@ -137,6 +137,11 @@ def test_patience_counts_from_the_first_best_score(train: Train) -> None:
     # Nothing is learned: the score of step 2 is the best, and five steps later it is so still.
     assert steps(run) == [2, 4, 6, 8]
     assert "at step 2:" in run.out
+    # Its pipeline stays the best: not saved again at the later steps of the same score.
+    meta = spacy.load(run.output / "model-best").meta["performance"]
+    first, *_, last = (2 * line["losses"]["transfer_ner"] for line in log(run))
+    assert meta["transfer_ner_loss"] == pytest.approx(first, rel=1e-6)
+    assert meta["transfer_ner_loss"] != pytest.approx(last, rel=1e-6)
 
 
 def test_same_seed_same_weights(train: Train, tmp_path: Path) -> None:
@@ -150,6 +155,34 @@ def test_same_seed_same_weights(train: Train, tmp_path: Path) -> None:
         return [line["losses"] for line in log(run)]
 
     assert losses(runs[0]) == losses(runs[1])
+
+
+def test_dropout_is_that_of_the_config(train: Train, tmp_path: Path) -> None:
+    some = train({"training.dropout": 0.5}, output=tmp_path / "some")
+    none = train({"training.dropout": 0.0}, output=tmp_path / "none")
+    assert steps(some) == steps(none)
+    assert weights(some) != weights(none)
+
+
+def test_learn_rate_schedule_goes_on(train: Train, tmp_path: Path) -> None:
+    schedule = """
+[training.optimizer.learn_rate]
+@schedules = "warmup_linear.v1"
+initial_rate = 0.1
+warmup_steps = 2
+total_steps = 100
+
+[training.logger]"""
+    config = edited(tmp_path, "[training.logger]", schedule)
+    text = config.read_text(encoding="utf-8").replace("learn_rate = 0.03\n", "")
+    config.write_text(text, encoding="utf-8")
+    runs = [
+        train({"training.max_steps": n}, config=config, output=tmp_path / str(n)) for n in (1, 2)
+    ]
+    still = train({"training.optimizer.learn_rate": 0.0}, output=tmp_path / "still")
+    # The warm-up begins with a rate of 0.
+    assert weights(runs[0]) == weights(still)
+    assert weights(runs[1]) != weights(still)
 
 
 def break_at(step: int, action: Callable[[Language], None], tmp_path: Path) -> Path:
@@ -212,6 +245,10 @@ def test_a_new_run_replaces_the_pipelines_of_the_old_one(train: Train, tmp_path:
     second = train({"system.seed": 5})
     assert weights(second, "model-best") != before
     assert not (second.output / "model-best" / "stray").exists()
+    # Nor is a pipeline of the old run taken for that of a new one that failed.
+    failed = train({"training.optimizer.learn_rate": 1e30, "training.eval_frequency": 4})
+    assert failed.status == 1
+    assert [path.name for path in failed.output.iterdir()] == ["log.jsonl"]
 
 
 def test_loggers_of_spacy_can_be_used(train: Train) -> None:

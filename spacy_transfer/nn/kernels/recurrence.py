@@ -56,14 +56,13 @@ class Loops:
 def compiled(cell: str, inputs: Tensor, weights: Sequence[Tensor]) -> Loops | None:
     """The loops for these tensors, or None where torch has to do it.
 
-    That is so for anything but plain float32 or float64 tensors on the CPU; under autocast,
-    tracing and compilation; where numba is missing or torch's BLAS cannot be called (logged once);
+    That is so for anything but plain float32 or float64 tensors on the CPU; under tracing and
+    compilation; where numba is missing or torch's BLAS cannot be called (logged once);
     and with SPACY_TRANSFER_KERNEL=off in the environment.
     """
     if (
         inputs.dtype not in _CODES
         or os.environ.get("SPACY_TRANSFER_KERNEL") == "off"
-        or torch.is_autocast_enabled("cpu")
         or torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     ):
