@@ -109,7 +109,9 @@ SMALL_ENCODER = {
 LADTL: dict[str, Any] = {"alpha": 0.02, "beta": 0.03, "gamma": 1e-4, "epsilon": 0.3}
 
 
-def add_small_ner(nlp: Language, sharing: str = "T-B", **settings: object) -> Language:
+def add_small_ner(
+    nlp: Language, sharing: str = "T-B", tag_scheme: str = "BIOES", **settings: object
+) -> Language:
     """Add a small `transfer_ner`; settings are those of the encoder and the objective."""
     of_encoder = {field.name for field in fields(EncoderSettings)}
     encoder = {name: value for name, value in settings.items() if name in of_encoder}
@@ -117,6 +119,7 @@ def add_small_ner(nlp: Language, sharing: str = "T-B", **settings: object) -> La
     nlp.add_pipe(
         "transfer_ner",
         config={
+            "tag_scheme": tag_scheme,
             "model": {
                 "@architectures": "spacy_transfer.TransferTagger.v1",
                 "sharing": sharing,
@@ -126,7 +129,7 @@ def add_small_ner(nlp: Language, sharing: str = "T-B", **settings: object) -> La
                     **encoder,
                 },
                 "objective": {"@architectures": "spacy_transfer.Objective.v1", **objective},
-            }
+            },
         },
     )
     return nlp

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -260,7 +261,7 @@ def test_not_finite_loss_names_its_term(trained: Language) -> None:
     ids=lambda e: f"{e['char_encoder']}-{e['word_encoder']}",
 )
 def test_every_plan_and_encoder_learns(
-    nlp: Language, label_map_file: Path, sharing: str, encoder: dict[str, object]
+    nlp: Language, label_map_file: Path, sharing: str, encoder: dict[str, Any]
 ) -> None:
     add_small_ner(nlp, sharing=sharing, cost=1.0, **encoder)
     both = examples(nlp, TARGET, 12) + examples(nlp, "source", 12)
@@ -298,6 +299,28 @@ def test_t_c_has_a_word_level_a_task(nlp: Language) -> None:
         "words.source.encoder.layers.0.weight_ih_l0",
     } <= names.keys()
     assert sum(name.startswith("characters.embedding") for name in names) == 1
+
+
+def test_matched_tags_and_constraints_reach_the_network(
+    nlp: Language, label_map_file: Path
+) -> None:
+    both = examples(nlp, TARGET, 10) + examples(nlp, "source", 10)
+    add_small_ner(nlp, tag_scheme="BIO")
+    nlp.config["initialize"]["components"]["transfer_ner"] = {"label_map": str(label_map_file)}
+    nlp.initialize(lambda: both)
+    state = weights(nlp)
+    # Source: O, B-LOC, I-LOC, B-PER, I-PER; target: O, B-person, I-person, B-place, I-place.
+    assert state["matched.source.pairs"].tolist() == [[0, 0], [3, 1], [4, 2], [1, 3], [2, 4]]
+    for task in (TARGET, "source"):
+        assert state[f"constraints.{task}.start"].tolist() == [True, True, False, True, False]
+        assert state[f"constraints.{task}.end"].all()
+        assert state[f"constraints.{task}.transitions"].int().tolist() == [
+            [1, 1, 0, 1, 0],
+            [1, 1, 1, 1, 0],
+            [1, 1, 1, 1, 0],
+            [1, 1, 0, 1, 1],
+            [1, 1, 0, 1, 1],
+        ]
 
 
 def test_word_dropout_is_for_words_seen_once_that_have_no_vector(nlp: Language) -> None:
