@@ -22,24 +22,28 @@ def train(
     """Train a pipeline on a target corpus and its sources.
 
     Any setting of the config can be given on the command line, as in --paths.target FILE.spacy.
+    Under torchrun, several processes or GPUs share each batch.
     """
     from spacy.cli._util import import_code, parse_config_overrides, setup_gpu
 
+    from spacy_transfer.nn.parallel import rank
     from spacy_transfer.training.checkpoint import BEST
     from spacy_transfer.training.config import load_training_config
+    from spacy_transfer.training.distributed import local_gpu, process_group
     from spacy_transfer.training.loop import train
 
-    with clear_errors():
+    with clear_errors(), process_group(gpu_id):
         overrides = parse_config_overrides(list(ctx.args))
         import_code(code)
         loaded = load_training_config(config, overrides)
-        setup_gpu(gpu_id)
+        setup_gpu(local_gpu(gpu_id))
         try:
-            progress = train(loaded, output, use_gpu=gpu_id)
+            progress = train(loaded, output, use_gpu=local_gpu(gpu_id))
         except KeyboardInterrupt:
             print(f"stopped; the pipelines so far are in {output}")
             raise SystemExit(130) from None
-    print(
-        f"best dev score {100 * progress.best_score:.2f} at step {progress.best_step}: "
-        f"{output / BEST}"
-    )
+        if rank() == 0:
+            print(
+                f"best dev score {100 * progress.best_score:.2f} at step {progress.best_step}: "
+                f"{output / BEST}"
+            )

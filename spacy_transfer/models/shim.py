@@ -15,6 +15,7 @@ from spacy_transfer.models.optimizer import Adagrad, ModuleAdagrad
 from spacy_transfer.models.vocabulary import Normalizer, Vocabulary
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
+from spacy_transfer.nn.parallel import sum_gradients
 from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.nn.tagger import TaggerSizes, TransferTagger
 
@@ -134,7 +135,11 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         self.set_network(blueprint, network)
 
     def finish_update(self, optimizer: Optimizer) -> None:
-        """Step over the parameters that have gradients and clear those."""
+        """Step over the parameters that have gradients and clear those.
+
+        Gradients are first summed over the processes, where several train together.
+        """
+        sum_gradients(self.network.parameters())
         if isinstance(optimizer, Adagrad):
             if self._adagrad is None or self._adagrad.settings is not optimizer:
                 self._adagrad = ModuleAdagrad(self.network.parameters(), optimizer)

@@ -16,17 +16,33 @@ from spacy_transfer.models.shim import TransferShim
 from spacy_transfer.nn.batch import GroupBatch, TaskPart
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
+from spacy_transfer.nn.parallel import processes, rank, summed
 from spacy_transfer.nn.sharing import PLANS
 from spacy_transfer.nn.tagger import Loss
 
 
 @dataclass(frozen=True)
 class TaskDocs:
-    """Docs of one task, none of them empty, with their gold tag ids in training."""
+    """Docs of one task, none of them empty, with their gold tag ids in training.
+
+    `total` counts those of all processes where each has its share (None: these are all).
+    """
 
     task: str
     docs: list[Doc]
     tags: list[NDArray[np.int64]] | None = None
+    total: int | None = None
+
+    def share(self) -> TaskDocs:
+        """This process's part of them; ValueError where there is not one for each process."""
+        first, step = rank(), processes()
+        if len(self.docs) < step:
+            raise ValueError(
+                f"{len(self.docs)} annotated sentences of task {self.task!r} in a batch are too "
+                f"few for {step} processes: larger batches are needed"
+            )
+        tags = None if self.tags is None else self.tags[first::step]
+        return TaskDocs(self.task, self.docs[first::step], tags, len(self.docs))
 
 
 @dataclass(frozen=True)
@@ -89,8 +105,8 @@ def forward(
         torch_backprop(ArgsKwargs(((output.total,),), {"grad_tensors": (grads,)}))
         return []
 
-    terms = {name: float(term) for name, term in output.terms.items()}
-    return LossTerms(float(output.total.detach()), terms), backprop
+    values = summed(torch.stack(list(output.terms.values()))).tolist()
+    return LossTerms(sum(values), dict(zip(output.terms, values, strict=True))), backprop
 
 
 def _group(shim: TransferShim, inputs: list[TaskDocs]) -> list[GroupBatch]:
@@ -107,7 +123,7 @@ def _group(shim: TransferShim, inputs: list[TaskDocs]) -> list[GroupBatch]:
             GroupBatch(
                 tokens,
                 [
-                    TaskPart(part.task, of_part, _pad(part.tags, shim.device))
+                    TaskPart(part.task, of_part, _pad(part.tags, shim.device), part.total)
                     for part, of_part in zip(parts, split, strict=True)
                 ],
             )

@@ -70,11 +70,13 @@ class TaskPart:
         task: its name.
         ranks: [n] positions of its sentences in the sorted order of the batch.
         tags: [n, time] gold tag ids (anything at padding), or None to predict.
+        total: how many sentences of the task all processes have together; None for n.
     """
 
     task: str
     ranks: Tensor
     tags: Tensor | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from spacy_transfer.nn.crf_l2 import crf_l2
 from spacy_transfer.nn.encoders import CharacterEncoder, EncoderSettings, WordEmbedding, WordEncoder
 from spacy_transfer.nn.mmd import label_aware_mmd, mmd2
 from spacy_transfer.nn.objective import ObjectiveSettings
+from spacy_transfer.nn.parallel import gathered_tokens, processes
 from spacy_transfer.nn.sharing import Sharing
 
 
@@ -228,15 +229,16 @@ class TransferTagger(nn.Module):
         for task, part in by_task.items():
             weight = target_weight if task == self.target else source_weight
             terms[f"crf_{task}"] = weight * self._crf_loss(part)
+        count = processes()
         if settings.alpha and self.target in by_task:
             for task in sources:
                 mmd = self._mmd(by_task[task], by_task[self.target])
-                terms[f"mmd_{task}"] = settings.alpha * mmd
+                terms[f"mmd_{task}"] = settings.alpha / count * mmd
         if settings.beta and not self.sharing.head:
             for task in self.sources:
-                terms[f"crf_l2_{task}"] = settings.beta * self._crf_l2(task)
+                terms[f"crf_l2_{task}"] = settings.beta / count * self._crf_l2(task)
         if settings.gamma:
-            terms["l2"] = settings.gamma * self._squared_norm()
+            terms["l2"] = settings.gamma / count * self._squared_norm()
         total = torch.stack(list(terms.values())).sum()
         return Loss(total, {name: term.detach() for name, term in terms.items()})
 
@@ -244,12 +246,12 @@ class TransferTagger(nn.Module):
         head = self.head(part.part.task)
         emissions = head.emission(part.hidden)[part.index]
         loss = head.crf.loss(emissions, part.gold, part.lengths, cost=self.objective.cost)
-        return loss.mean()
+        return loss.sum() / (part.part.total or len(loss))
 
     def _mmd(self, source: TaggedPart, target: TaggedPart) -> Tensor:
         widths = self.objective.widths
-        source_hidden, source_tags = source.tokens()
-        target_hidden, target_tags = target.tokens()
+        source_hidden, source_tags = gathered_tokens(*source.tokens())
+        target_hidden, target_tags = gathered_tokens(*target.tokens())
         if self.objective.mmd == "marginal":
             return mmd2(source_hidden, target_hidden, widths)
         pairs = self._pairs(source.part.task)

@@ -339,7 +339,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             docs, gold = by_task.setdefault(task, ([], []))
             docs.append(example.predicted)
             gold.append(self._task_tags(task).encode(tags))
-        return [TaskDocs(task, *by_task[task]) for task in self.tasks if task in by_task]
+        return [TaskDocs(task, *by_task[task]).share() for task in self.tasks if task in by_task]
 
     # Loading
 

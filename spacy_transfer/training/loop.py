@@ -28,7 +28,9 @@ from spacy.util import registry, resolve_dot_names
 from thinc.api import fix_random_seed
 
 from spacy_transfer.corpus.readers import TaskStreams
+from spacy_transfer.nn.parallel import rank
 from spacy_transfer.training.checkpoint import BEST, LAST, save_pipeline
+from spacy_transfer.training.distributed import on_first
 from spacy_transfer.training.schedules import Batch
 
 LOG = "log.jsonl"
@@ -66,6 +68,8 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
         output: directory of the results; models of an earlier run in it are replaced.
         use_gpu: GPU id, -1 for the CPU.
 
+    Under `torchrun` the processes share each batch, and the first one evaluates and saves.
+
     Raises:
         ValueError: data or settings that cannot be used.
         FloatingPointError: a loss term that is not finite, with the step at which it broke.
@@ -78,18 +82,25 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
     streams = corpora[0](nlp)
     if not isinstance(streams, TaskStreams):
         raise ValueError("the training corpus must be a spacy_transfer.TransferCorpus.v1")
-    fix_random_seed(settings["seed"] or 0)
+    # Weights start equal in all processes; what is dropped should differ.
+    fix_random_seed((settings["seed"] or 0) + rank())
+    progress = Progress()
+    evaluate = create_evaluation_callback(nlp, corpora[1], settings["score_weights"])
+    steps = _steps(
+        nlp, settings, settings["batcher"](streams), lambda: on_first(evaluate), progress
+    )
+    if rank() > 0:
+        for _ in steps:
+            pass
+        return progress
     output.mkdir(parents=True, exist_ok=True)
     clean_output_dir(output)
     before_to_disk = create_before_to_disk_callback(settings["before_to_disk"])
-    progress = Progress()
     log_step, finish_log = settings["logger"](nlp, sys.stdout, sys.stderr)
-    batches = settings["batcher"](streams)
-    evaluate = create_evaluation_callback(nlp, corpora[1], settings["score_weights"])
     started = time.monotonic()
     try:
         with (output / LOG).open("w", encoding="utf-8") as log:
-            for info in _steps(nlp, settings, batches, evaluate, progress):
+            for info in steps:
                 if info is None:
                     log_step(None)
                     continue
