@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from spacy_transfer.nn.kernels import chain
+
 
 class Constraints(NamedTuple):
     """What tag sequences may do, as booleans: True allows. What is forbidden has probability 0."""
@@ -57,7 +59,11 @@ class CRF(nn.Module):
 
         Where none is allowed it is -inf, without gradient.
         """
-        return _log_partition(*self._scores(emissions, lengths, constraints))
+        scores = self._scores(emissions, lengths, constraints)
+        loops = chain.summing(*scores)
+        if loops is not None:
+            return chain.log_partition(loops, *scores)
+        return _log_partition(*scores)
 
     def score(self, emissions: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
         """The score f of the tags ([batch, time] int64, anything in the padding): [batch]."""
@@ -84,7 +90,11 @@ class CRF(nn.Module):
         With constraints, the sum is over what they allow. Gold tags that they forbid have
         probability 0: their loss is +inf, without gradient.
         """
-        emissions, start, transitions, end, lengths = self._scores(emissions, lengths, constraints)
+        scores = self._scores(emissions, lengths, constraints)
+        loops = chain.summing(*scores)
+        if loops is not None:
+            return chain.log_partition(loops, *scores, tags=tags, cost=cost)
+        emissions, start, transitions, end, lengths = scores
         tags = tags.masked_fill(~_inside(emissions.shape[1], lengths), 0)
         gold = tags.unsqueeze(2)
         # Relative to the gold emissions, the loss is not the small difference of two large sums.
@@ -105,7 +115,9 @@ class CRF(nn.Module):
 
         0 in the padding, and everywhere where no sequence is allowed. Not differentiable.
         """
-        return _forward_backward(*self._scores(emissions, lengths, constraints))[1]
+        scores = self._scores(emissions, lengths, constraints)
+        loops = chain.summing(*scores)
+        return _forward_backward(*scores)[1] if loops is None else chain.marginals(loops, *scores)
 
     @torch.no_grad()
     def decode(
@@ -116,7 +128,11 @@ class CRF(nn.Module):
         Of equal scores the lower label wins, from the last token to the first. Where constraints
         leave no path, all labels are 0.
         """
-        emissions, start, transitions, end, lengths = self._scores(emissions, lengths, constraints)
+        arguments = self._scores(emissions, lengths, constraints)
+        loops = chain.maximising(*arguments)
+        if loops is not None:
+            return chain.decode(loops, *arguments)
+        emissions, start, transitions, end, lengths = arguments
         scores, _ = _prepare(emissions, start, end, lengths)
         into = transitions.T.contiguous()
         best = torch.empty_like(scores)
@@ -147,9 +163,10 @@ class CRF(nn.Module):
             parameter.to(dtype) for parameter in (self.start, self.transitions, self.end)
         )
         if constraints is not None:
-            start = start.masked_fill(~constraints.start, -math.inf)
-            transitions = transitions.masked_fill(~constraints.transitions, -math.inf)
-            end = end.masked_fill(~constraints.end, -math.inf)
+            never = start.new_tensor(-math.inf)
+            start = torch.where(constraints.start, start, never)
+            transitions = torch.where(constraints.transitions, transitions, never)
+            end = torch.where(constraints.end, end, never)
         lengths = lengths.to(emissions.device, torch.int64)
         return emissions.to(dtype), start, transitions, end, lengths
 
@@ -221,10 +238,10 @@ def _forward_backward(
     with torch.autocast(emissions.device.type, enabled=False):
         scores, peak = _prepare(emissions, start, end, lengths)
         # With finite transitions, every label at t + 1 gets at least exp(-spread) of the most
-        # probable label at t, so what underflows beside that is lost without loss. A forbidden
-        # transition gives no such bound.
+        # probable label at t, before its emission, and again at t + 2. What underflows beside
+        # exp(-2 * spread) is lost without loss. A forbidden transition gives no such bound.
         spread = transitions.max() - transitions.min()
-        limit = -0.7 * math.log(torch.finfo(scores.dtype).tiny)
+        limit = -0.4 * math.log(torch.finfo(scores.dtype).tiny)
         bounded = (spread < limit) & (peak > -math.inf).all()
         method = _scaled if bounded.item() else _logarithmic
         log_z, marginals, moves = method(scores, transitions, lengths)

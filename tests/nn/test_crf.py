@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spacy_transfer.nn.crf import CRF, Constraints
+from spacy_transfer.nn.kernels.chain import summing
 from tests.nn.brute_force import Chain
 
 
@@ -80,6 +81,16 @@ def allowed_tags(lengths: list[int], constraints: Constraints) -> Tensor:
 
 
 constrained = pytest.mark.parametrize("constrain", [False, True], ids=["free", "constrained"])
+
+
+@pytest.fixture(params=["compiled", "torch"], scope="module", autouse=True)
+def _kernel(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test runs on the compiled loops and without them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPACY_TRANSFER_KERNEL", "off" if request.param == "torch" else "on")
+        if request.param == "compiled" and summing(*[torch.zeros(1)] * 4) is None:
+            pytest.skip("the compiled loops need numba")
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -267,6 +278,34 @@ def test_a_path_that_lies_hundreds_of_nats_behind_is_not_lost(constrain: bool) -
     marginals = crf.marginals(emissions, torch.tensor([3]), constraints)
     assert marginals.tolist() == [[[0.0, 1.0]] * 3]
     assert crf.decode(emissions, torch.tensor([3]), constraints).tolist() == [[1, 1, 1]]
+
+
+@constrained
+@pytest.mark.parametrize("gap", [20.0, 34.0, 60.0, 104.0, 1e3])
+def test_a_path_that_is_far_behind_for_two_tokens_is_not_lost(gap: float, constrain: bool) -> None:
+    """Label 1 is ever less probable, but from it alone a cheap move leads to the last label."""
+    crf = CRF(3)
+    with torch.no_grad():
+        for parameter in crf.parameters():
+            parameter.zero_()
+        if not constrain:
+            crf.transitions.fill_(-gap)
+            crf.transitions[0, 1] = crf.transitions[1, 0] = 0
+    constraints = None
+    if constrain:
+        masks = [torch.ones(shape).bool() for shape in [(3,), (3, 3), (3,)]]
+        masks[1][2, 0] = False
+        constraints = Constraints(*masks)
+    far = -1.9 * gap
+    emissions = torch.tensor([[[0, -1e4, -1e4], [-1e4, far, 0], [0, -1e4, -1e4]]])
+    lengths = torch.tensor([3])
+    expected = crf.double().log_partition(emissions.double(), lengths, constraints)
+    assert_close(expected, torch.tensor([far], dtype=torch.float64), atol=0.2)
+    found = crf.float().log_partition(emissions, lengths, constraints)
+    assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+    expected = crf.double().marginals(emissions.double(), lengths, constraints)
+    found = crf.float().marginals(emissions, lengths, constraints)
+    assert_close(found.double(), expected, rtol=0, atol=1e-5)
 
 
 def test_a_confident_loss_keeps_its_digits_in_float32() -> None:

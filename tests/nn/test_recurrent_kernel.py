@@ -10,14 +10,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from spacy_transfer.nn.kernels import recurrence
+from spacy_transfer.nn.kernels import availability, recurrence
 from spacy_transfer.nn.kernels.native import native
 from spacy_transfer.nn.kernels.recurrence import compiled
 from spacy_transfer.nn.recurrent import BiRecurrent, Cell
@@ -237,20 +236,6 @@ def test_half_precision_tracing_and_the_switch_leave_it_to_torch(
     assert compiled("gru", inputs, []) is None
 
 
-def test_no_directory_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spacy_transfer.nn.kernels import loops
-
-    def cfunc(signature: object, **options: object) -> Any:
-        if options.pop("cache", False):
-            raise RuntimeError("cannot cache function: no locator available")
-        return numba.cfunc(signature, **options)
-
-    monkeypatch.setattr(loops, "cfunc", cfunc)
-    forward, backward = loops.loops.__wrapped__("gru", "f4")
-    assert forward.address
-    assert backward.address
-
-
 @pytest.mark.parametrize("missing", ["numba", "sgemm"])
 def test_falls_back_and_says_so_once(
     missing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -263,7 +248,7 @@ def test_falls_back_and_says_so_once(
         monkeypatch.delattr("spacy_transfer.nn.kernels.loops", raising=False)
     else:
         monkeypatch.setattr(recurrence, "native", no_blas)
-    for cached in (recurrence._load, recurrence._report):
+    for cached in (recurrence._load, availability._say):
         cached.cache_clear()
     try:
         with caplog.at_level(logging.INFO):

@@ -36,20 +36,25 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, from_dtype, njit, types
+from numba import carray, from_dtype, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
+
+from spacy_transfer.nn.kernels.compiler import (
+    OPTIONS,
+    at,
+    compile_loop,
+    exp32,
+    jit,
+    pointer,
+    restrict,
+)
 
 ADDRESSES = ["gemm", "offsets", "zeros", "gates", "extra", "outputs"]
 ADDRESSES += ["grad_outputs", "carry", "grad_gates", "grad_extra"]
 SIZES = ["tokens", "time", "batch", "hidden", "blocks", "grad_stride"]
 # How BLAS reads `weights` ("N" or "T" as a number), their row length, where the candidate's begin.
 SIZES += ["order", "weight_stride", "weight_n"]
-
-# Not `reassoc`, which undoes the two-part reduction in `_exp32`; not `nnan` or `ninf`, which would
-# hide a diverged model. `numpy` spares every division the check that would keep it scalar.
-_OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
-_jit = njit(**_OPTIONS)
 
 
 def context_type(dtype: str) -> np.dtype[Any]:
@@ -64,50 +69,10 @@ def loops(cell: str, dtype: str) -> tuple[Any, Any]:
     context = types.CPointer(from_dtype(context_type(dtype)))
     signature = types.void(types.int64, types.int64, context)
     forward, backward = _LOOPS[cell]
-    return _compile(signature, forward), _compile(signature, backward)
-
-
-def _compile(signature: Any, function: Callable[..., None]) -> Any:
-    try:
-        return cfunc(signature, cache=True, **_OPTIONS)(function)
-    except (RuntimeError, OSError):  # no directory that a cache could be written to
-        return cfunc(signature, **_OPTIONS)(function)
+    return compile_loop(forward, signature), compile_loop(backward, signature)
 
 
 # Memory -----------------------------------------------------------------------------------------
-
-
-@intrinsic
-def _pointer(_, address, one):
-    """`address` as a pointer to numbers of the type of `one`."""
-
-    def build(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(one)(address, one), build
-
-
-@intrinsic
-def _at(_, pointer, offset):
-    """`pointer` moved on by `offset` numbers."""
-
-    def build(_context, builder, _signature, args):
-        return builder.gep(args[0], [args[1]])
-
-    return pointer(pointer, offset), build
-
-
-@intrinsic
-def _restrict(_):
-    """Promise that the calling function's pointers do not overlap, so that its loop vectorises."""
-
-    def build(context, builder, _signature, _args):
-        for argument in builder.function.args:
-            if isinstance(argument.type, ir.PointerType):
-                argument.add_attribute("noalias")
-        return context.get_dummy_value()
-
-    return types.void(), build
 
 
 @intrinsic
@@ -131,13 +96,13 @@ def _gemm(_, address, order, m, n, k, a, lda, b, ldb, beta, c, ldc):
     return types.void(address, order, m, n, k, a, lda, b, ldb, beta, c, ldc), build
 
 
-@_jit
+@jit
 def _times_weight(c, m, n, k, a, lda, weight, beta, product, ldp):
     """[m, n] product = [m, k] a times the weights from `weight` on, + beta product."""
     _gemm(c.gemm, c.order, m, n, k, a, lda, weight, c.weight_stride, beta, product, ldp)
 
 
-@_jit
+@jit
 def _steps(c, task, back):
     """The steps of a task in the order of its direction, or against it where `back` is true.
 
@@ -145,7 +110,7 @@ def _steps(c, task, back):
     the first at the step that the direction takes before, and how many sequences are in both.
     """
     direction, block = task % 2, task // 2
-    offsets = _pointer(c.offsets, 1)
+    offsets = pointer(c.offsets, 1)
     low, high = block * c.batch // c.blocks, (block + 1) * c.batch // c.blocks
     for step in range(c.time):
         time = step if (direction == 1) == back else c.time - 1 - step
@@ -159,52 +124,34 @@ def _steps(c, task, back):
             yield low, offsets[time] + low, count, offsets[max(before, 0)] + low, linked
 
 
-@_jit
+@jit
 def _direction(c, base, task, rows, width):
     """The part of a [2, rows, width] array that belongs to the task's direction."""
-    return _at(_pointer(base, c.one), (task % 2) * rows * width)
+    return at(pointer(base, c.one), (task % 2) * rows * width)
 
 
-@_jit
+@jit
 def _half(c, base, task):
     """The columns of a [rows, 2*H] array that belong to the task's direction."""
-    return _at(_pointer(base, c.one), (task % 2) * c.hidden)
+    return at(pointer(base, c.one), (task % 2) * c.hidden)
 
 
 # Functions --------------------------------------------------------------------------------------
 
 _f = np.float32
 _ONE, _TWO = _f(1), _f(2)
-_LOG2E, _LN2_HIGH, _LN2_LOW = _f(1.44269504088896), _f(0.693359375), _f(-2.12194440e-4)
-_ROUND = _f(1.5 * 2**23)  # added to a number below 2**22, leaves it rounded in the low bits
-_LOWEST, _HIGHEST = _f(-87), _f(88)
-# (exp(x) - 1 - x) / x² on |x| <= ln(2) / 2: the minimax polynomial of Cephes' expf
-_E2, _E3, _E4 = _f(5.0000001201e-1), _f(1.6666665459e-1), _f(4.1665795894e-2)
-_E5, _E6, _E7 = _f(8.3334519073e-3), _f(1.3981999507e-3), _f(1.9875691500e-4)
 # tanh(x) / x - 1 as a Taylor series in x²
 _T3, _T5, _T7, _T9 = _f(-1 / 3), _f(2 / 15), _f(-17 / 315), _f(62 / 2835)
 _SMALL = _f(0.3)
 
 
-@_jit
-def _exp32(x):
-    x = _LOWEST if x < _LOWEST else x
-    x = _HIGHEST if x > _HIGHEST else x
-    rounded = x * _LOG2E + _ROUND
-    k = rounded - _ROUND
-    x = x - k * _LN2_HIGH - k * _LN2_LOW
-    series = x * (x * (x * (x * (x * _E7 + _E6) + _E5) + _E4) + _E3) + _E2
-    exponent = (_f(rounded).view(np.int32) + np.int32(127)) << np.int32(23)
-    return (series * (x * x) + x + _ONE) * np.int32(exponent).view(np.float32)
-
-
 def _sigmoid32(x):
-    return _ONE / (_ONE + _exp32(-x))
+    return _ONE / (_ONE + exp32(-x))
 
 
 def _tanh32(x):
     size, square = abs(x), x * x
-    shrunk = _exp32(-_TWO * size)
+    shrunk = exp32(-_TWO * size)
     quotient = math.copysign((_ONE - shrunk) / (_ONE + shrunk), x)
     series = square * (square * (square * _T9 + _T7) + _T5) + _T3
     return quotient if size > _SMALL else x * square * series + x  # the quotient cancels near 0
@@ -218,12 +165,12 @@ def _tanh(x):
     return math.tanh(x)
 
 
-@overload(_sigmoid, jit_options=_OPTIONS)
+@overload(_sigmoid, jit_options=OPTIONS)
 def _choose_sigmoid(x):
     return _sigmoid32 if x == types.float32 else _sigmoid
 
 
-@overload(_tanh, jit_options=_OPTIONS)
+@overload(_tanh, jit_options=OPTIONS)
 def _choose_tanh(x):
     return _tanh32 if x == types.float32 else _tanh
 
@@ -231,9 +178,9 @@ def _choose_tanh(x):
 # gru: n = tanh(W x + b + r ⊙ (U h + b')), h ← z ⊙ h + (1 - z) ⊙ n ---------------------------------
 
 
-@_jit
+@jit
 def _gru_row(size, gate, recurrent, before, output):
-    _restrict()
+    restrict()
     for j in range(size):
         r, z = _sigmoid(gate[j]), _sigmoid(gate[size + j])
         n = _tanh(gate[2 * size + j] + r * recurrent[j])
@@ -241,9 +188,9 @@ def _gru_row(size, gate, recurrent, before, output):
         output[j] = n + z * (before[j] - n)
 
 
-@_jit
+@jit
 def _gru_row_back(size, gate, recurrent, before, grad_output, carry, grad_gate, grad_recurrent):
-    _restrict()
+    restrict()
     for j in range(size):
         r, z, n = gate[j], gate[size + j], gate[2 * size + j]
         grad = carry[j] + grad_output[j]
@@ -261,17 +208,17 @@ def _gru(begin, end, context):
     for task in range(begin, end):
         gates = _direction(c, c.gates, task, c.tokens, wide)
         recurrent = _direction(c, c.extra, task, c.tokens, size)
-        outputs, weight = _half(c, c.outputs, task), _pointer(c.weights[task % 2], c.one)
+        outputs, weight = _half(c, c.outputs, task), pointer(c.weights[task % 2], c.one)
         for _, first, count, before, linked in _steps(c, task, False):
-            gate, extra = _at(gates, first * wide), _at(recurrent, first * size)
-            state, output = _at(outputs, before * both), _at(outputs, first * both)
+            gate, extra = at(gates, first * wide), at(recurrent, first * size)
+            state, output = at(outputs, before * both), at(outputs, first * both)
             if linked > 0:
                 _times_weight(c, linked, both, size, state, both, weight, c.one, gate, wide)
-                weight_n = _at(weight, c.weight_n)
+                weight_n = at(weight, c.weight_n)
                 _times_weight(c, linked, size, size, state, both, weight_n, c.one, extra, size)
             for i in range(count):
-                h = _at(state, i * both) if i < linked else _pointer(c.zeros, c.one)
-                g, e, out = _at(gate, i * wide), _at(extra, i * size), _at(output, i * both)
+                h = at(state, i * both) if i < linked else pointer(c.zeros, c.one)
+                g, e, out = at(gate, i * wide), at(extra, i * size), at(output, i * both)
                 _gru_row(size, g, e, h, out)
 
 
@@ -283,45 +230,45 @@ def _gru_back(begin, end, context):
         recurrent = _direction(c, c.extra, task, c.tokens, size)
         grad_gates = _direction(c, c.grad_gates, task, c.tokens, wide)
         grad_recurrent = _direction(c, c.grad_extra, task, c.tokens, wide)
-        outputs, weight = _half(c, c.outputs, task), _pointer(c.weights[task % 2], c.one)
+        outputs, weight = _half(c, c.outputs, task), pointer(c.weights[task % 2], c.one)
         grad_outputs, carries = _half(c, c.grad_outputs, task), _half(c, c.carry, task)
         for low, first, count, before, linked in _steps(c, task, True):
             for i in range(count):
                 row = first + i
-                h = _at(outputs, (before + i) * both) if i < linked else _pointer(c.zeros, c.one)
-                g, e = _at(gates, row * wide), _at(recurrent, row * size)
-                dout, carry = _at(grad_outputs, row * c.grad_stride), _at(carries, (low + i) * both)
-                dg, de = _at(grad_gates, row * wide), _at(grad_recurrent, row * wide)
+                h = at(outputs, (before + i) * both) if i < linked else pointer(c.zeros, c.one)
+                g, e = at(gates, row * wide), at(recurrent, row * size)
+                dout, carry = at(grad_outputs, row * c.grad_stride), at(carries, (low + i) * both)
+                dg, de = at(grad_gates, row * wide), at(grad_recurrent, row * wide)
                 _gru_row_back(size, g, e, h, dout, carry, dg, de)
             if linked > 0:
-                carry, de = _at(carries, low * both), _at(grad_recurrent, first * wide)
+                carry, de = at(carries, low * both), at(grad_recurrent, first * wide)
                 _times_weight(c, linked, size, wide, de, wide, weight, c.one, carry, both)
 
 
 # gru-reset-before: n = tanh(W x + U (r ⊙ h) + b), h ← z ⊙ h + (1 - z) ⊙ n -------------------------
 
 
-@_jit
+@jit
 def _reset_row(size, gate, before, reset):
-    _restrict()
+    restrict()
     for j in range(size):
         r, gate[size + j] = _sigmoid(gate[j]), _sigmoid(gate[size + j])
         gate[j] = r
         reset[j] = r * before[j]
 
 
-@_jit
+@jit
 def _update_row(size, gate, before, output):
-    _restrict()
+    restrict()
     for j in range(size):
         z, n = gate[size + j], _tanh(gate[2 * size + j])
         gate[2 * size + j] = n
         output[j] = n + z * (before[j] - n)
 
 
-@_jit
+@jit
 def _update_row_back(size, gate, before, grad_output, carry, grad_gate):
-    _restrict()
+    restrict()
     for j in range(size):
         z, n = gate[size + j], gate[2 * size + j]
         grad = carry[j] + grad_output[j]
@@ -330,9 +277,9 @@ def _update_row_back(size, gate, before, grad_output, carry, grad_gate):
         grad_gate[2 * size + j] = grad * (_ONE - z) * (_ONE - n * n)
 
 
-@_jit
+@jit
 def _reset_row_back(size, gate, before, grad_reset, carry, grad_gate):
-    _restrict()
+    restrict()
     for j in range(size):
         r = gate[j]
         carry[j] += grad_reset[j] * r
@@ -345,49 +292,49 @@ def _gru_reset_before(begin, end, context):
     for task in range(begin, end):
         gates = _direction(c, c.gates, task, c.tokens, wide)
         resets = _direction(c, c.extra, task, c.tokens, size)
-        outputs, weight = _half(c, c.outputs, task), _pointer(c.weights[task % 2], c.one)
+        outputs, weight = _half(c, c.outputs, task), pointer(c.weights[task % 2], c.one)
         for _, first, count, before, linked in _steps(c, task, False):
-            gate, reset = _at(gates, first * wide), _at(resets, first * size)
-            state, output = _at(outputs, before * both), _at(outputs, first * both)
+            gate, reset = at(gates, first * wide), at(resets, first * size)
+            state, output = at(outputs, before * both), at(outputs, first * both)
             if linked > 0:
                 _times_weight(c, linked, both, size, state, both, weight, c.one, gate, wide)
             for i in range(count):
-                h = _at(state, i * both) if i < linked else _pointer(c.zeros, c.one)
-                _reset_row(size, _at(gate, i * wide), h, _at(reset, i * size))
+                h = at(state, i * both) if i < linked else pointer(c.zeros, c.one)
+                _reset_row(size, at(gate, i * wide), h, at(reset, i * size))
             if linked > 0:
-                n, weight_n = _at(gate, both), _at(weight, c.weight_n)
+                n, weight_n = at(gate, both), at(weight, c.weight_n)
                 _times_weight(c, linked, size, size, reset, size, weight_n, c.one, n, wide)
             for i in range(count):
-                h = _at(state, i * both) if i < linked else _pointer(c.zeros, c.one)
-                _update_row(size, _at(gate, i * wide), h, _at(output, i * both))
+                h = at(state, i * both) if i < linked else pointer(c.zeros, c.one)
+                _update_row(size, at(gate, i * wide), h, at(output, i * both))
 
 
 def _gru_reset_before_back(begin, end, context):
     c = carray(context, 1)[0]
-    zeros, zero = _pointer(c.zeros, c.one), c.one - c.one
+    zeros, zero = pointer(c.zeros, c.one), c.one - c.one
     size, both, wide = c.hidden, 2 * c.hidden, 3 * c.hidden
     for task in range(begin, end):
         gates = _direction(c, c.gates, task, c.tokens, wide)
         grad_gates = _direction(c, c.grad_gates, task, c.tokens, wide)
         grad_resets = _direction(c, c.grad_extra, task, c.batch, size)
-        outputs, weight = _half(c, c.outputs, task), _pointer(c.weights[task % 2], c.one)
+        outputs, weight = _half(c, c.outputs, task), pointer(c.weights[task % 2], c.one)
         grad_outputs, carries = _half(c, c.grad_outputs, task), _half(c, c.carry, task)
         for low, first, count, before, linked in _steps(c, task, True):
-            gate, grad_gate = _at(gates, first * wide), _at(grad_gates, first * wide)
-            carry, grad_reset = _at(carries, low * both), _at(grad_resets, low * size)
+            gate, grad_gate = at(gates, first * wide), at(grad_gates, first * wide)
+            carry, grad_reset = at(carries, low * both), at(grad_resets, low * size)
             for i in range(count):
-                h = _at(outputs, (before + i) * both) if i < linked else zeros
-                g, dg = _at(gate, i * wide), _at(grad_gate, i * wide)
-                dout = _at(grad_outputs, (first + i) * c.grad_stride)
-                _update_row_back(size, g, h, dout, _at(carry, i * both), dg)
+                h = at(outputs, (before + i) * both) if i < linked else zeros
+                g, dg = at(gate, i * wide), at(grad_gate, i * wide)
+                dout = at(grad_outputs, (first + i) * c.grad_stride)
+                _update_row_back(size, g, h, dout, at(carry, i * both), dg)
             if linked > 0:
-                dn, weight_n = _at(grad_gate, both), _at(weight, c.weight_n)
+                dn, weight_n = at(grad_gate, both), at(weight, c.weight_n)
                 _times_weight(c, linked, size, size, dn, wide, weight_n, zero, grad_reset, size)
             for i in range(count):
-                h = _at(outputs, (before + i) * both) if i < linked else zeros
-                de = _at(grad_reset, i * size) if i < linked else zeros
-                g, dg = _at(gate, i * wide), _at(grad_gate, i * wide)
-                _reset_row_back(size, g, h, de, _at(carry, i * both), dg)
+                h = at(outputs, (before + i) * both) if i < linked else zeros
+                de = at(grad_reset, i * size) if i < linked else zeros
+                g, dg = at(gate, i * wide), at(grad_gate, i * wide)
+                _reset_row_back(size, g, h, de, at(carry, i * both), dg)
             if linked > 0:
                 _times_weight(c, linked, size, both, grad_gate, wide, weight, c.one, carry, both)
 
@@ -395,9 +342,9 @@ def _gru_reset_before_back(begin, end, context):
 # lstm: c ← f ⊙ c + i ⊙ g, h = o ⊙ tanh(c) ---------------------------------------------------------
 
 
-@_jit
+@jit
 def _lstm_row(size, gate, before, cell, output):
-    _restrict()
+    restrict()
     for j in range(size):
         i, f = _sigmoid(gate[j]), _sigmoid(gate[size + j])
         g, o = _tanh(gate[2 * size + j]), _sigmoid(gate[3 * size + j])
@@ -406,9 +353,9 @@ def _lstm_row(size, gate, before, cell, output):
         output[j] = o * _tanh(cell[j])
 
 
-@_jit
+@jit
 def _lstm_row_back(size, gate, before, cell, grad_output, carry, grad_cell, grad_gate):
-    _restrict()
+    restrict()
     for j in range(size):
         i, f, g, o = gate[j], gate[size + j], gate[2 * size + j], gate[3 * size + j]
         grad, squashed = carry[j] + grad_output[j], _tanh(cell[j])
@@ -426,15 +373,15 @@ def _lstm(begin, end, context):
     for task in range(begin, end):
         gates = _direction(c, c.gates, task, c.tokens, wide)
         cells = _direction(c, c.extra, task, c.tokens, size)
-        outputs, weight = _half(c, c.outputs, task), _pointer(c.weights[task % 2], c.one)
+        outputs, weight = _half(c, c.outputs, task), pointer(c.weights[task % 2], c.one)
         for _, first, count, before, linked in _steps(c, task, False):
-            gate, state = _at(gates, first * wide), _at(outputs, before * both)
+            gate, state = at(gates, first * wide), at(outputs, before * both)
             if linked > 0:
                 _times_weight(c, linked, wide, size, state, both, weight, c.one, gate, wide)
             for i in range(count):
-                old = _at(cells, (before + i) * size) if i < linked else _pointer(c.zeros, c.one)
-                cell, out = _at(cells, (first + i) * size), _at(outputs, (first + i) * both)
-                _lstm_row(size, _at(gate, i * wide), old, cell, out)
+                old = at(cells, (before + i) * size) if i < linked else pointer(c.zeros, c.one)
+                cell, out = at(cells, (first + i) * size), at(outputs, (first + i) * both)
+                _lstm_row(size, at(gate, i * wide), old, cell, out)
 
 
 def _lstm_back(begin, end, context):
@@ -445,18 +392,18 @@ def _lstm_back(begin, end, context):
         cells = _direction(c, c.extra, task, c.tokens, size)
         grad_gates = _direction(c, c.grad_gates, task, c.tokens, wide)
         grad_cells = _direction(c, c.grad_extra, task, c.batch, size)
-        weight = _pointer(c.weights[task % 2], c.one)
+        weight = pointer(c.weights[task % 2], c.one)
         grad_outputs, carries = _half(c, c.grad_outputs, task), _half(c, c.carry, task)
         for low, first, count, before, linked in _steps(c, task, True):
             for i in range(count):
                 row = first + i
-                old = _at(cells, (before + i) * size) if i < linked else _pointer(c.zeros, c.one)
-                g, cell = _at(gates, row * wide), _at(cells, row * size)
-                dout, carry = _at(grad_outputs, row * c.grad_stride), _at(carries, (low + i) * both)
-                dcell, dg = _at(grad_cells, (low + i) * size), _at(grad_gates, row * wide)
+                old = at(cells, (before + i) * size) if i < linked else pointer(c.zeros, c.one)
+                g, cell = at(gates, row * wide), at(cells, row * size)
+                dout, carry = at(grad_outputs, row * c.grad_stride), at(carries, (low + i) * both)
+                dcell, dg = at(grad_cells, (low + i) * size), at(grad_gates, row * wide)
                 _lstm_row_back(size, g, old, cell, dout, carry, dcell, dg)
             if linked > 0:
-                carry, dg = _at(carries, low * both), _at(grad_gates, first * wide)
+                carry, dg = at(carries, low * both), at(grad_gates, first * wide)
                 _times_weight(c, linked, size, wide, dg, wide, weight, zero, carry, both)
 
 

@@ -7,23 +7,19 @@ pass one for each weight matrix, over all steps at once.
 from __future__ import annotations
 
 import functools
-import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from spacy_transfer.nn.kernels.availability import code, report, usable
 from spacy_transfer.nn.kernels.native import native
-
-logger = logging.getLogger(__name__)
 
 # By the cell's name, the inputs, the batch sizes and the weights: outputs and final states.
 Layer = Callable[[str, Tensor, Tensor, Sequence[Tensor]], tuple[Tensor, Tensor]]
-_CODES = {torch.float32: "f4", torch.float64: "f8"}
 # Threads beyond the two directions take blocks of the sequences, if they are this many: with fewer
 # a matrix product takes as long as reading its weights.
 _BLOCK = 32
@@ -56,22 +52,10 @@ class Loops:
 def compiled(cell: str, inputs: Tensor, weights: Sequence[Tensor]) -> Loops | None:
     """The loops for these tensors, or None where torch has to do it.
 
-    That is so for anything but plain float32 or float64 tensors on the CPU; under tracing and
-    compilation; where numba is missing or torch's BLAS cannot be called (logged once);
-    and with SPACY_TRANSFER_KERNEL=off in the environment.
+    That is so where loops cannot work on the tensors (`usable`), and where numba is missing or
+    torch's BLAS cannot be called (logged once).
     """
-    if (
-        inputs.dtype not in _CODES
-        or os.environ.get("SPACY_TRANSFER_KERNEL") == "off"
-        or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    ):
-        return None
-    for tensor in (inputs, *weights):
-        plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided
-        if not (plain and tensor.is_cpu and tensor.dtype == inputs.dtype):
-            return None
-    return _load(cell, inputs.dtype)
+    return _load(cell, inputs.dtype) if usable(inputs, *weights) else None
 
 
 @functools.cache
@@ -80,16 +64,11 @@ def _load(cell: str, dtype: torch.dtype) -> Loops | None:
         gemm = native().gemm[dtype]
         from spacy_transfer.nn.kernels import loops
 
-        forward, backward = loops.loops(cell, _CODES[dtype])
+        forward, backward = loops.loops(cell, code(dtype))
     except Exception as error:  # whatever keeps numba from compiling, torch can do without
-        _report(f"{type(error).__name__}: {error}".partition("\n")[0])
+        report("recurrent layers", error)
         return None
-    return Loops(forward, backward, loops.context_type(_CODES[dtype]), gemm)
-
-
-@functools.cache
-def _report(reason: str) -> None:
-    logger.info("Recurrent layers run on torch's kernels, not on the compiled ones (%s)", reason)
+    return Loops(forward, backward, loops.context_type(code(dtype)), gemm)
 
 
 class Recurrence(torch.autograd.Function):
