@@ -1,0 +1,62 @@
+"""Write the first sentences of a corpus in the formats of all systems.
+
+    python benchmarks/speed/corpora.py TRAIN TEST OUTPUT [--sentences 2000]
+
+TRAIN and TEST are column files, plain or .gz. OUTPUT gets, for train, dev and test, `.txt` (a token
+and its BIOES tag a line) and `.spacy`. Dev is one word outside entities, so that no system spends
+time on it, or ever finds that its model has become better.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from spacy.tokens import Doc
+
+from spacy_transfer.corpus.columns import read_columns
+from spacy_transfer.corpus.convert import convert
+from spacy_transfer.corpus.schemes import SchemeDetector, encode
+
+
+def read(path: Path, sentences: int) -> list[Doc]:
+    """The first sentences of a column file."""
+    docs = read_columns(path, "ents", SchemeDetector(path, None), Counter())
+    return list(islice(docs, sentences))
+
+
+def write(docs: Iterable[Doc], path: Path) -> None:
+    """Write documents as `path`.txt and `path`.spacy."""
+    text = path.with_suffix(".txt")
+    with text.open("w", encoding="utf-8") as file:
+        for doc in docs:
+            spans = [(span.start, span.end, span.label_) for span in doc.ents]
+            tags = encode(spans, len(doc), "BIOES")
+            lines = (f"{token.text} {tag}\n" for token, tag in zip(doc, tags, strict=True))
+            file.writelines([*lines, "\n"])
+    convert(text, path.with_suffix(".spacy"), "ents", scheme="BIOES")
+
+
+def main() -> None:
+    """Write all three parts."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--sentences", type=int, default=2000)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    train = read(arguments.train, arguments.sentences)
+    test = read(arguments.test, arguments.sentences)
+    word = next(token for doc in train for token in doc if not token.ent_type_)
+    dev = Doc(word.vocab, words=[word.text], ents=["O"])
+    for name, docs in ("train", train), ("dev", [dev]), ("test", test):
+        write(docs, arguments.output / name)
+        print(f"{name}: {len(docs)} sentences, {sum(map(len, docs))} words")
+
+
+if __name__ == "__main__":
+    main()
