@@ -44,6 +44,7 @@ def objective(
     gamma: float = 0.0,
     epsilon: float | None = None,
     widths: list[float] | None = None,
+    mmd_tokens: int | None = None,
 ) -> ObjectiveSettings:
     """`spacy_transfer.Objective.v1`: `ObjectiveSettings` says what each setting means."""
     return ObjectiveSettings(
@@ -54,4 +55,5 @@ def objective(
         gamma=gamma,
         epsilon=epsilon,
         widths=AUTHOR_WIDTHS if widths is None else tuple(widths),
+        mmd_tokens=mmd_tokens,
     )

@@ -19,18 +19,23 @@ AUTHOR_WIDTHS: tuple[float, ...] = (
 """The widths that the authors of La-DTL use, in the units of a squared distance."""
 
 
-def mmd2(source: Tensor, target: Tensor, widths: Sequence[float] = AUTHOR_WIDTHS) -> Tensor:
+def mmd2(
+    source: Tensor,
+    target: Tensor,
+    widths: Sequence[float] = AUTHOR_WIDTHS,
+    limit: int | None = None,
+) -> Tensor:
     """The squared MMD of source [n, hidden] and target [m, hidden], a scalar.
 
     Wang et al. 2018, Eq. 4: the biased estimator, with the kernel of the authors' code,
-    k(x, y) = sum over widths w of exp(-||x - y||^2 / (2 w)). ValueError when a side is empty.
+    k(x, y) = sum over widths w of exp(-||x - y||^2 / (2 w)). Of a side with more than `limit` rows,
+    so many are drawn, from torch's random numbers. ValueError when a side is empty.
     """
     n, m = len(source), len(target)
     if not n or not m:
         raise ValueError(f"MMD needs samples on both sides, got {n} of source and {m} of target")
-    weights = source.new_tensor([1 / n] * n + [-1 / m] * m, dtype=torch.float64)
-    groups = torch.zeros_like(weights, dtype=torch.int64)
-    return _kernel_sum(torch.cat([source, target]), weights, groups, widths)
+    one_label = torch.zeros(n + m, dtype=torch.int64, device=source.device)
+    return label_aware_mmd(source, one_label[:n], target, one_label[n:], [(0, 0)], widths, limit)
 
 
 def label_aware_mmd(
@@ -40,23 +45,41 @@ def label_aware_mmd(
     target_tags: Tensor,
     matched: Tensor | Sequence[tuple[int, int]],
     widths: Sequence[float] = AUTHOR_WIDTHS,
+    limit: int | None = None,
 ) -> Tensor:
     """The squared MMD between tokens of the same label, summed over the matched labels: a scalar.
 
     Wang et al. 2018, Eq. 5 with every mu = 1, and mmd2 for each label. Hidden states are [tokens,
     hidden] and tags [tokens], without padding; matched is [pairs, 2], (source tag, target tag). A
-    pair that lacks tokens on either side is left out.
+    pair that lacks tokens on either side is left out; of one with more than `limit` tokens on a
+    side, so many are drawn.
     """
     pairs = torch.as_tensor(matched, dtype=torch.int64, device=source_tags.device).view(-1, 2)
     present = torch.isin(pairs[:, 0], source_tags) & torch.isin(pairs[:, 1], target_tags)
     source, target = pairs[present].T.unsqueeze(2)
-    source_groups, source_rows = (source_tags == source).nonzero().unbind(1)
-    target_groups, target_rows = (target_tags == target).nonzero().unbind(1)
+    source_groups, source_rows = _members(source_tags == source, limit)
+    target_groups, target_rows = _members(target_tags == target, limit)
     weights = torch.cat([_shares(source_groups), -_shares(target_groups)])
     groups, order = torch.cat([source_groups, target_groups]).sort(stable=True)
     rows = torch.cat([source_rows, target_rows + len(source_hidden)])[order]
     hidden = torch.cat([source_hidden, target_hidden]).index_select(0, rows)
     return _kernel_sum(hidden, weights[order], groups, widths)
+
+
+def _members(belongs: Tensor, limit: int | None) -> tuple[Tensor, Tensor]:
+    """The group (ascending) and the row of each member; of large groups, `limit` drawn members.
+
+    `belongs` is [groups, rows].
+    """
+    groups, rows = belongs.nonzero().unbind(1)
+    if limit is None:
+        return groups, rows
+    shuffled = torch.randperm(len(groups), device=groups.device)
+    groups, order = groups[shuffled].sort(stable=True)
+    sizes = belongs.sum(1)
+    first = (sizes.cumsum(0) - sizes)[groups]
+    drawn = torch.arange(len(groups), device=groups.device) - first < limit
+    return groups[drawn], rows[shuffled][order][drawn]
 
 
 def _shares(groups: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ class ObjectiveSettings:
         epsilon: share of the source in the CRF loss when both tasks are in a batch (Wang §4.2);
             None adds both losses up as they are.
         widths: widths of the RBF kernels of the MMD, summed.
+        mmd_tokens: at most so many tokens of each label (of all together, where it is marginal)
+            on each side are compared by the MMD, drawn anew at each step; None compares all.
     """
 
     cost: float = 0.0
@@ -38,6 +40,7 @@ class ObjectiveSettings:
     gamma: float = 0.0
     epsilon: float | None = None
     widths: tuple[float, ...] = AUTHOR_WIDTHS
+    mmd_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("cost", "alpha", "beta", "gamma"):
@@ -47,6 +50,8 @@ class ObjectiveSettings:
             raise ValueError(f"epsilon must be between 0 and 1; found {self.epsilon}")
         if not self.widths or not min(self.widths) > 0.0:
             raise ValueError(f"widths must be positive numbers; found {self.widths}")
+        if self.mmd_tokens is not None and self.mmd_tokens < 1:
+            raise ValueError(f"mmd_tokens must be at least 1; found {self.mmd_tokens}")
 
     def crf_weights(self, sources: int, target: bool) -> tuple[float, float]:
         """Weights of each source's and of the target's CRF loss in a batch with these tasks."""

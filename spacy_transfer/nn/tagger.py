@@ -249,14 +249,19 @@ class TransferTagger(nn.Module):
         return loss.sum() / (part.part.total or len(loss))
 
     def _mmd(self, source: TaggedPart, target: TaggedPart) -> Tensor:
-        widths = self.objective.widths
+        settings = self.objective
         source_hidden, source_tags = gathered_tokens(*source.tokens())
         target_hidden, target_tags = gathered_tokens(*target.tokens())
-        if self.objective.mmd == "marginal":
-            return mmd2(source_hidden, target_hidden, widths)
-        pairs = self._pairs(source.part.task)
+        if settings.mmd == "marginal":
+            return mmd2(source_hidden, target_hidden, settings.widths, settings.mmd_tokens)
         return label_aware_mmd(
-            source_hidden, source_tags, target_hidden, target_tags, pairs, widths
+            source_hidden,
+            source_tags,
+            target_hidden,
+            target_tags,
+            self._pairs(source.part.task),
+            settings.widths,
+            settings.mmd_tokens,
         )
 
     def _crf_l2(self, task: str) -> Tensor:

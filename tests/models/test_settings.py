@@ -47,8 +47,8 @@ def test_every_setting_arrives() -> None:
     }
     assert resolve(ENCODER, **encoder) == EncoderSettings(**encoder)  # type: ignore[arg-type]
     terms = {"cost": 5.0, "mmd": "marginal", "alpha": 0.1, "beta": 0.2, "gamma": 0.3}
-    found = resolve(OBJECTIVE, **terms, epsilon=0.4, widths=[1.0, 2.0])
-    expected = ObjectiveSettings(**terms, epsilon=0.4, widths=(1.0, 2.0))  # type: ignore[arg-type]
+    found = resolve(OBJECTIVE, **terms, epsilon=0.4, widths=[1.0, 2.0], mmd_tokens=50)
+    expected = ObjectiveSettings(**terms, epsilon=0.4, widths=(1.0, 2.0), mmd_tokens=50)  # type: ignore[arg-type]
     assert found == expected
 
 

@@ -216,6 +216,50 @@ def test_label_aware_mmd_leaves_unmatched_tokens_alone() -> None:
     assert target_gradient.abs().sum(1).gt(0).tolist() == (tags != 2).tolist()
 
 
+# Drawn tokens
+
+
+def test_small_labels_are_compared_whole_and_large_ones_in_part() -> None:
+    source, target = samples(60, 70, 3)
+    source_tags, target_tags = torch.zeros(60).long(), torch.zeros(70).long()
+    source_tags[:7], target_tags[10:15] = 1, 1
+    arguments = (source, source_tags, target, target_tags, [(0, 0), (1, 1)], WIDTHS)
+    assert label_aware_mmd(*arguments, 65).item() == pytest.approx(
+        label_aware_mmd(*arguments).item(), rel=1e-12
+    )
+    value = label_aware_mmd(*arguments, 9)
+    used = [g.abs().sum(1) > 0 for g in torch.autograd.grad(value, (source, target))]
+    assert used[0][:7].all()
+    assert used[1][10:15].all()
+    assert used[0].sum() == 9 + 7
+    assert used[1].sum() == 9 + 5
+    expected = label_by_label(
+        source[used[0]], source_tags[used[0]], target[used[1]], target_tags[used[1]], *arguments[4:]
+    )
+    assert_close(value, expected)
+
+
+def test_every_token_of_a_label_is_drawn_as_often() -> None:
+    source, target = samples(8, 5, 2)
+    counts = torch.zeros(8)
+    for _ in range(2000):
+        value = mmd2(source, target, WIDTHS, limit=3)
+        counts += torch.autograd.grad(value, source)[0].abs().sum(1) > 0
+    assert counts.sum() == 3 * 2000
+    assert (counts - 750).abs().max() < 5 * (2000 * 3 / 8 * 5 / 8) ** 0.5
+
+
+def test_draws_are_those_of_the_seed() -> None:
+    source, target = samples(40, 40, 3)
+
+    def drawn(seed: int) -> list[float]:
+        torch.manual_seed(seed)
+        return [mmd2(source, target, WIDTHS, limit=10).item() for _ in range(3)]
+
+    assert drawn(1) == drawn(1)
+    assert len({*drawn(1), *drawn(2)}) == 6
+
+
 @given(
     n=st.integers(1, 90),
     m=st.integers(1, 90),

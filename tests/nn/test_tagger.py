@@ -206,6 +206,18 @@ def test_marginal_and_label_aware_mmd(plan: str, kind: MMDName) -> None:
     assert found == pytest.approx(mmd(tagger, "source", pairs), rel=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["label-aware", "marginal"])
+def test_the_mmd_compares_as_many_tokens_as_it_may(kind: MMDName) -> None:
+    settings = ObjectiveSettings(alpha=1.0, mmd=kind, widths=WIDTHS)
+    tagger = make_tagger("T-B", settings)
+    whole = floats(loss_of(tagger, "target", "source"))["mmd_source"]
+    tagger.objective = replace(settings, mmd_tokens=1000)
+    assert floats(loss_of(tagger, "target", "source"))["mmd_source"] == pytest.approx(whole)
+    tagger.objective = replace(settings, mmd_tokens=1)
+    drawn = {floats(loss_of(tagger, "target", "source"))["mmd_source"] for _ in range(20)}
+    assert len(drawn) > 1
+
+
 @pytest.mark.parametrize("plan", PLANS)
 def test_one_task_in_a_batch(plan: str) -> None:
     """Without the other task, epsilon balances nothing and there is no MMD."""
@@ -239,6 +251,7 @@ def test_weights_of_the_tasks() -> None:
     [
         ({"alpha": -0.1}, "alpha must be at least 0; found -0.1"),
         ({"cost": float("nan")}, "cost must be at least 0; found nan"),
+        ({"mmd_tokens": 0}, "mmd_tokens must be at least 1; found 0"),
         ({"epsilon": 1.1}, "epsilon must be between 0 and 1; found 1.1"),
         ({"widths": ()}, r"widths must be positive numbers; found \(\)"),
         ({"widths": (1.0, 0.0)}, "widths must be positive numbers"),
