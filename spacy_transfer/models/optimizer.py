@@ -84,13 +84,16 @@ class ModuleAdagrad:
     def step(self) -> None:
         """Clip by the global norm, update the parameters that have gradients, clear those."""
         settings = self.settings
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        if settings.grad_clip and gradients:
-            clip_global_norm(gradients, settings.grad_clip)
+        rows = []
         for parameter in self._parameters:
             if parameter.grad is not None and parameter.grad.is_sparse:
-                self._step_rows(parameter, parameter.grad.coalesce())
+                rows.append((parameter, parameter.grad.coalesce()))
                 parameter.grad = None
+        if settings.grad_clip:
+            dense = [p.grad for p in self._parameters if p.grad is not None]
+            clip_global_norm([*dense, *(g.values() for _, g in rows)], settings.grad_clip)
+        for parameter, gradient in rows:
+            self._step_rows(parameter, gradient)
         for group in self._dense.param_groups:
             group["lr"] = settings.learn_rate
         self._dense.step()
@@ -106,10 +109,14 @@ class ModuleAdagrad:
         parameter.index_add_(0, rows, step, alpha=-self.settings.learn_rate)
 
 
+@torch.no_grad()
 def clip_global_norm(gradients: list[torch.Tensor], limit: float) -> None:
-    """Scale gradients in place, sparse ones too, so that their common norm is at most `limit`."""
-    values = [g.coalesce().values() if g.is_sparse else g for g in gradients]
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in values]))
+    """Scale gradients in place so that their common norm is at most `limit`."""
+    if not gradients:
+        return
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
     scale = torch.clamp(limit / (norm + 1e-6), max=1.0)
-    for gradient in gradients:
-        gradient.mul_(scale)
+    # A look at the scale is free on a CPU, and would hold up a GPU.
+    if not norm.is_cpu or scale < 1:
+        for gradient in gradients:
+            gradient.mul_(scale)
