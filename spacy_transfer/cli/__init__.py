@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import typer
 
+from spacy_transfer.cli.batch_size import batch_size
 from spacy_transfer.cli.convert import convert
+from spacy_transfer.cli.evaluate import evaluate
 from spacy_transfer.cli.sample import sample
 from spacy_transfer.cli.scores import scores
 from spacy_transfer.cli.train import train
@@ -18,8 +20,12 @@ app = typer.Typer(
     help="Transfer learning for sequence tagging where labels are scarce.",
     no_args_is_help=True,
 )
+# The options of these commands are those of the config, too.
+_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command()(convert)
 app.command()(sample)
 app.command()(vectors)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
+app.command(context_settings=_SETTINGS)(batch_size)
+app.command(context_settings=_SETTINGS)(train)
+app.command()(evaluate)
 app.command()(scores)

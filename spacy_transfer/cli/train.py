@@ -14,7 +14,9 @@ def train(
     ctx: typer.Context,
     config: Annotated[Path, typer.Argument(help="Training config, as for `spacy train`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the results.")],
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for the CPU.")] = -1,
+    gpu_id: Annotated[
+        int, typer.Option("--gpu-id", "-g", help="GPU, with or without cupy; -1 for the CPU.")
+    ] = -1,
     code: Annotated[
         Path | None, typer.Option("--code", "-c", help="Python file that registers functions.")
     ] = None,
@@ -24,7 +26,7 @@ def train(
     Any setting of the config can be given on the command line, as in --paths.target FILE.spacy.
     Under torchrun, several processes or GPUs share each batch.
     """
-    from spacy.cli._util import import_code, parse_config_overrides, setup_gpu
+    from spacy.cli._util import import_code, parse_config_overrides
 
     from spacy_transfer.nn.parallel import rank
     from spacy_transfer.training.checkpoint import BEST
@@ -36,7 +38,6 @@ def train(
         overrides = parse_config_overrides(list(ctx.args))
         import_code(code)
         loaded = load_training_config(config, overrides)
-        setup_gpu(local_gpu(gpu_id))
         try:
             progress = train(loaded, output, use_gpu=local_gpu(gpu_id))
         except KeyboardInterrupt:

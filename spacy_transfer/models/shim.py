@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict, dataclass, fields, replace
 
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import load, save
 from thinc.api import Optimizer, PyTorchShim, get_torch_default_device
 from torch import Tensor
 
+from spacy_transfer.models.device import default_device, require_device
 from spacy_transfer.models.optimizer import Adagrad, ModuleAdagrad
 from spacy_transfer.models.vocabulary import Normalizer, Vocabulary
 from spacy_transfer.nn.encoders import EncoderSettings
@@ -96,8 +98,18 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
     never unpickled: a model from a stranger cannot run code.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, device: torch.device | None = None, precision: torch.dtype | None = None
+    ) -> None:
+        """Create an empty shim.
+
+        Args:
+            device: where the network is to be; None for `default_device`.
+            precision: what its encoder computes in; None for the type of its weights.
+        """
         super().__init__(None)
+        self._wanted = device
+        self._precision = precision
         self.blueprint: Blueprint | None = None
         self.vocabularies: dict[str, Vocabulary] = {}
         self._adagrad: ModuleAdagrad | None = None
@@ -118,10 +130,14 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         return next(self.network.parameters()).device
 
     def set_network(self, blueprint: Blueprint, network: TransferTagger) -> None:
-        """Take a network that was built from `blueprint`."""
+        """Take a network that was built from `blueprint`; ValueError if its device is missing."""
+        self._take(blueprint, network, require_device(self._wanted or default_device()))
+
+    def _take(self, blueprint: Blueprint, network: TransferTagger, device: torch.device) -> None:
         self.blueprint = blueprint
         self.vocabularies = blueprint.vocabularies()
-        self._model = network.to(get_torch_default_device())
+        self._model = network.to(device)
+        self._model.set_precision(self._precision)
         self._adagrad = None
 
     def rebuild(self, blueprint: Blueprint) -> None:
@@ -132,7 +148,7 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
             for name, weights in network.state_dict().items():
                 if name in old:
                     weights[tuple(slice(n) for n in old[name].shape)] = old[name]
-        self.set_network(blueprint, network)
+        self._take(blueprint, network, self.device)
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step over the parameters that have gradients and clear those.
@@ -148,7 +164,16 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         for parameter in self.network.parameters():
             if parameter.grad is not None and parameter.grad.is_sparse:
                 parameter.grad = parameter.grad.to_dense()
-        super().finish_update(optimizer)
+        if self.device.type == get_torch_default_device().type:
+            super().finish_update(optimizer)
+            return
+        # Where thinc cannot reach the parameters, its optimizers get copies.
+        for name, parameter in self.network.named_parameters():
+            if parameter.grad is not None:
+                weights, gradient = (x.detach().cpu().numpy() for x in (parameter, parameter.grad))
+                weights, _ = optimizer((self.id, name), weights, gradient)
+                parameter.data.copy_(torch.from_numpy(weights))
+                parameter.grad = None
 
     def to_bytes(self) -> bytes:
         """Blueprint and weights as one safetensors file; empty before initialisation."""
@@ -158,7 +183,10 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         return save(weights, metadata={_HEADER: self.blueprint.to_json()})
 
     def from_bytes(self, bytes_data: bytes) -> TransferShim:
-        """Read what `to_bytes` wrote; ValueError for anything else."""
+        """Read what `to_bytes` wrote; ValueError for anything else.
+
+        Warns and takes the CPU where the device that the config names is missing.
+        """
         if not bytes_data:
             return self
         weights, header = _read_safetensors(bytes_data)
@@ -170,8 +198,15 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
             raise ValueError(
                 f"the model's weights do not fit their header ({error}); nothing was loaded"
             ) from error
-        self.set_network(blueprint, network)
+        self._take(blueprint, network, self._device_or_cpu())
         return self
+
+    def _device_or_cpu(self) -> torch.device:
+        try:
+            return require_device(self._wanted or default_device())
+        except ValueError as error:
+            warnings.warn(f"{error}: the pipeline is loaded on the CPU", stacklevel=2)
+            return torch.device("cpu")
 
 
 def _read_safetensors(data: bytes) -> tuple[dict[str, Tensor], str]:

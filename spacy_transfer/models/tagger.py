@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 from thinc.api import ArgsKwargs, Model
 
+from spacy_transfer.models.device import read_device
 from spacy_transfer.models.shim import TransferShim
-from spacy_transfer.nn.batch import GroupBatch, TaskPart
+from spacy_transfer.nn.batch import GroupBatch, TaskPart, send
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.parallel import processes, rank, summed
@@ -56,23 +57,40 @@ class LossTerms:
 TagIds = list[NDArray[np.int64]]
 TaggerOutput = dict[str, TagIds] | LossTerms
 TransferModel: TypeAlias = Model[list[TaskDocs], TaggerOutput]
+PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 def transfer_tagger(
-    encoder: EncoderSettings, objective: ObjectiveSettings, sharing: str = "T-B"
+    encoder: EncoderSettings,
+    objective: ObjectiveSettings,
+    sharing: str = "T-B",
+    device: str | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> TransferModel:
     """`spacy_transfer.TransferTagger.v1`: a GRU-CRF (or LSTM-, CNN-) tagger for a target and its
-    sources. ValueError for an unknown sharing plan.
+    sources. ValueError for an unknown sharing plan, device or precision.
+
+    Args:
+        encoder: kinds and widths of the encoders.
+        objective: what is minimised.
+        sharing: which parameters the tasks share: T-A, T-B or T-C.
+        device: where the network is: a device of torch, such as `cuda:1`; null for that of
+            `--gpu-id`, else of thinc. A saved pipeline whose device is missing loads on the CPU.
+        precision: what the encoder computes in. Weights, the CRF and all other terms of the loss
+            are in float32 with both. bfloat16 is for GPUs: on the CPU, compiled loops go on in
+            float32. Recurrent layers are fast in it from torch 2.10 with cuDNN 9.13 on.
 
     In training its input carries gold tags and its output is the loss, whose gradient is 1; in
     prediction the output is, for each task, an array of tag ids a Doc.
     """
     if sharing not in PLANS:
         raise ValueError(f"sharing must be one of {', '.join(PLANS)}; found {sharing!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; found {precision!r}")
     return Model(
         "transfer_tagger",
         forward,
-        shims=[TransferShim()],
+        shims=[TransferShim(read_device(device), PRECISIONS[precision])],
         attrs={
             "encoder": encoder,
             "objective": objective,
@@ -137,7 +155,7 @@ def _pad(tags: list[NDArray[np.int64]] | None, device: torch.device) -> torch.Te
     padded = np.zeros((len(tags), max(map(len, tags))), dtype=np.int64)
     for row, sequence in zip(padded, tags, strict=True):
         row[: len(sequence)] = sequence
-    return torch.from_numpy(padded).to(device)
+    return send(torch.from_numpy(padded), device)
 
 
 def _trim(tags: torch.Tensor, lengths: torch.Tensor) -> TagIds:

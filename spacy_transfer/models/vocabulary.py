@@ -15,11 +15,11 @@ from spacy.attrs import ORTH
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
 
-from spacy_transfer.nn.batch import Packed, TokenBatch
+from spacy_transfer.nn.batch import Packed, TokenBatch, send
 
 UNKNOWN = 0
 _DIGIT = re.compile(r"\d")
-_CACHE_LIMIT = 1_000_000
+_CACHE_LIMIT = 200_000  # words, of some 300 bytes each
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class VocabularyBuilder:
             self.characters.update(token.text)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
     row: int
     characters: NDArray[np.int64]
@@ -117,7 +117,7 @@ class Vocabulary:
         """Docs (none of them empty) as indices.
 
         Returns:
-            the batch and [docs] the rank of each Doc in it.
+            the batch and [docs] the rank of each Doc in it, on the CPU.
         """
         hashes = [doc.to_array(ORTH) for doc in docs]
         lengths = np.array([len(doc) for doc in docs])
@@ -134,11 +134,12 @@ class Vocabulary:
         tokens = TokenBatch(
             words=_pack(sequences, device),
             characters=_pack([entry.characters for entry in entries], device),
-            rows=torch.tensor([entry.row for entry in entries], device=device),
-            static_index=torch.tensor(static_index, dtype=torch.int64, device=device),
-            static=torch.from_numpy(static).to(device),
+            rows=send(torch.tensor([entry.row for entry in entries]), device),
+            static_index=send(torch.tensor(static_index, dtype=torch.int64), device),
+            static=send(torch.from_numpy(static), device),
+            keys=distinct[by_length].tolist(),
         )
-        return tokens, torch.from_numpy(_inverse_permutation(order)).to(device)
+        return tokens, torch.from_numpy(_inverse_permutation(order))
 
 
 def _inverse_permutation(order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -160,7 +161,7 @@ def _pack(sequences: Sequence[NDArray[np.int64]], device: torch.device) -> Packe
     starts = np.cumsum(lengths) - lengths
     index = (starts[None, :] + steps[:, None])[inside]
     data = torch.from_numpy(np.concatenate(list(sequences))[index])
-    return Packed(data.to(device), torch.from_numpy(inside.sum(axis=1)))
+    return Packed(send(data, device), torch.from_numpy(inside.sum(axis=1)))
 
 
 def initial_vectors(

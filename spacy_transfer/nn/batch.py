@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Copy from the CPU, without waiting for what a GPU is computing."""
+    return values.to(device, non_blocking=device.type == "cuda")
 
 
 @dataclass(frozen=True)
@@ -23,23 +29,32 @@ class Packed:
         """The same layout around other items."""
         return Packed(data, self.batch_sizes)
 
+    def select(self, ranks: Sequence[int]) -> Packed:
+        """The sequences at these positions in the sorted order, which must rise."""
+        wanted = torch.zeros(int(self.batch_sizes[0]), dtype=torch.bool)
+        wanted[list(ranks)] = True
+        sizes = wanted.cumsum(0)[self.batch_sizes - 1]
+        kept = torch.cat([wanted[:size] for size in self.batch_sizes.tolist()])
+        return Packed(self.data[kept], sizes[sizes > 0])
+
     def index(self, ranks: Tensor) -> tuple[Tensor, Tensor]:
         """Where the items of some sequences lie in `data`.
 
         Args:
-            ranks: [n] positions in the sorted order, on the device of `data`.
+            ranks: [n] positions in the sorted order, on the CPU.
 
         Returns:
-            [n, time] indices into `data` (0 at padding) and [n] lengths, where time is the longest
-            of the n; both on the device of `data`.
+            [n, time] indices into `data` (0 at padding), on its device, and [n] lengths, on the
+            CPU, where time is the longest of the n.
         """
-        device = self.data.device
-        sizes = self.batch_sizes.to(device)
+        # All on the CPU: to learn a shape from a GPU is to wait for it.
+        sizes = self.batch_sizes
         lengths = (sizes[None, :] > ranks[:, None]).sum(dim=1)
         sizes = sizes[: int(lengths.max())]
         starts = torch.cumsum(sizes, dim=0) - sizes
         inside = sizes[None, :] > ranks[:, None]
-        return torch.where(inside, starts[None, :] + ranks[:, None], 0), lengths
+        index = torch.where(inside, starts[None, :] + ranks[:, None], 0)
+        return send(index, self.data.device), lengths
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,7 @@ class TokenBatch:
         rows: [distinct] rows of the trained word embeddings; 0 is the unknown word.
         static_index: [static] distinct words that are looked up in static vectors instead.
         static: [static, word_embedding] those vectors.
+        keys: [distinct] numbers that stand for the words in other batches too; None without.
     """
 
     words: Packed
@@ -60,6 +76,7 @@ class TokenBatch:
     rows: Tensor
     static_index: Tensor
     static: Tensor
+    keys: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,7 @@ class TaskPart:
 
     Attributes:
         task: its name.
-        ranks: [n] positions of its sentences in the sorted order of the batch.
+        ranks: [n] positions of its sentences in the sorted order of the batch, on the CPU.
         tags: [n, time] gold tag ids (anything at padding), or None to predict.
         total: how many sentences of the task all processes have together; None for n.
     """

@@ -7,13 +7,16 @@ settings of the same two modules.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv1d
 
-from spacy_transfer.nn.batch import Packed
+from spacy_transfer.nn.batch import Packed, send
+from spacy_transfer.nn.memory import WORTH_IT, WordMemory
 from spacy_transfer.nn.recurrent import BiRecurrent, Cell
 
 CharacterEncoderName = Literal["gru", "gru-reset-before", "lstm", "cnn", "none"]
@@ -122,7 +125,12 @@ class RecurrentStack(nn.Module):
 
 
 class ConvolutionStack(nn.Module):
-    """Convolutions over time with a window of three, ReLU after each, dropout between them."""
+    """Convolutions over time with a window of three, ReLU after each, dropout between them.
+
+    `precision` is what they compute in; None for the type of their inputs.
+    """
+
+    precision: torch.dtype | None = None
 
     def __init__(self, inputs: int, filters: int, layers: int) -> None:
         super().__init__()
@@ -134,17 +142,21 @@ class ConvolutionStack(nn.Module):
 
     def forward(self, inputs: Packed) -> tuple[Packed, Tensor]:
         """Packed inputs to packed states and [sequences, filters] maxima over time."""
-        ranks = torch.arange(int(inputs.batch_sizes[0]), device=inputs.data.device)
-        index, lengths = inputs.index(ranks)
-        steps = torch.arange(index.shape[1], device=index.device)
-        mask = steps[None, :] < lengths[:, None]
-        states = inputs.data[index] * mask[..., None]
+        data = inputs.data
+        index, lengths = inputs.index(torch.arange(int(inputs.batch_sizes[0])))
+        inside = torch.arange(index.shape[1]) < lengths[:, None]
+        mask = send(inside, data.device)[..., None]
+        states = (data[index] * mask).to(self.precision or data.dtype)
         for number, layer in enumerate(self.layers):
             if number:
                 states = self.dropout(states)
-            states = torch.relu(layer(states.transpose(1, 2))).transpose(1, 2) * mask[..., None]
+            weight, bias = (parameter.to(states.dtype) for parameter in layer.parameters())
+            states = conv1d(states.transpose(1, 2), weight, bias, padding=CNN_WINDOW // 2)
+            states = torch.relu(states).transpose(1, 2) * mask
+        states = states.to(data.dtype)
         # Packed order is time-major: transposing the mask gives exactly the order of the items.
-        packed = states.transpose(0, 1)[mask.T]
+        places = send(inside.T.flatten().nonzero().squeeze(1), data.device)
+        packed = states.transpose(0, 1).flatten(0, 1)[places]
         return inputs.with_data(packed), states.amax(dim=1)
 
 
@@ -156,7 +168,11 @@ def _stack(kind: str, inputs: int, hidden: int, layers: int) -> nn.Module:
 
 class CharacterEncoder(nn.Module):
     """Character ids of each distinct word to one vector (Yang §3.4: the final states of both
-    directions; for a CNN the maximum over the word). Character 0 is the unknown character."""
+    directions; for a CNN the maximum over the word). Character 0 is the unknown character.
+
+    In prediction on the CPU, words that have keys are remembered from batch to batch until
+    weights change.
+    """
 
     def __init__(self, settings: EncoderSettings, characters: int) -> None:
         super().__init__()
@@ -167,9 +183,24 @@ class CharacterEncoder(nn.Module):
             settings.char_hidden,
             settings.char_layers,
         )
+        self._width = settings.char_width
+        self._memory = WordMemory()
 
-    def forward(self, characters: Packed) -> Tensor:
-        """Packed character ids to [distinct, char_width]."""
+    def forward(self, characters: Packed, keys: Sequence[int] | None = None) -> Tensor:
+        """Packed character ids to [distinct, char_width]; `keys` as those of a `TokenBatch`."""
+        learning = self.training or torch.is_grad_enabled()
+        if keys is None or len(keys) < WORTH_IT or learning or not characters.data.is_cpu:
+            return self._encode(characters)
+        memory, weights = self._memory, list(self.parameters())
+        if not memory.is_of(weights):
+            memory = self._memory = WordMemory(weights, self._width)
+        found = memory.recall(keys, characters, self._encode)
+        if found is None:
+            self._memory = WordMemory()
+            return self._encode(characters)
+        return found
+
+    def _encode(self, characters: Packed) -> Tensor:
         _, final = self.encoder(characters.with_data(self.embedding(characters.data)))
         return cast(Tensor, final)
 

@@ -30,7 +30,12 @@ class BiRecurrent(nn.RNNBase):
 
     Parameters have the names, shapes, gate order (r, z, n or i, f, g, o) and initial distribution
     of a one-layer bidirectional `nn.GRU` or `nn.LSTM`, so that a state dict moves between them.
+
+    `precision` is what torch's kernels compute in, between inputs and outputs of one type; None for
+    that type. (Autocast would have cuDNN compute in float16, whatever type it is set to.)
     """
+
+    precision: torch.dtype | None = None
 
     def __init__(self, cell: Cell, input_size: int, hidden_size: int) -> None:
         mode = "LSTM" if cell == "lstm" else "GRU"
@@ -55,7 +60,10 @@ class BiRecurrent(nn.RNNBase):
         weights = [getattr(self, name) for name in self._flat_weights_names]
         loops = compiled(self.cell, inputs, weights)
         if loops is None:
-            return _layer(self.cell, inputs, batch_sizes, weights)
+            low = self.precision or inputs.dtype
+            weights = [weight.to(low) for weight in weights]
+            outputs, final = _layer(self.cell, inputs.to(low), batch_sizes, weights)
+            return outputs.to(inputs.dtype), final.to(inputs.dtype)
         outputs, final = Recurrence.apply(  # type: ignore[no-untyped-call]
             loops, _layer, self.cell, batch_sizes, inputs, *weights
         )

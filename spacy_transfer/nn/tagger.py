@@ -7,13 +7,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spacy_transfer.nn.batch import GroupBatch, TaskPart, TokenBatch
+from spacy_transfer.nn.batch import GroupBatch, TaskPart, TokenBatch, send
 from spacy_transfer.nn.crf import CRF, Constraints
 from spacy_transfer.nn.crf_l2 import crf_l2
-from spacy_transfer.nn.encoders import CharacterEncoder, EncoderSettings, WordEmbedding, WordEncoder
+from spacy_transfer.nn.encoders import (
+    CharacterEncoder,
+    ConvolutionStack,
+    EncoderSettings,
+    WordEmbedding,
+    WordEncoder,
+)
 from spacy_transfer.nn.mmd import label_aware_mmd, mmd2
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.parallel import gathered_tokens, processes
+from spacy_transfer.nn.recurrent import BiRecurrent
 from spacy_transfer.nn.sharing import Sharing
 
 
@@ -89,7 +96,7 @@ class TaggedPart:
         part: what the caller asked for.
         hidden: [tokens, hidden] hidden states of the whole group, packed.
         index: [n, time] where the part's tokens lie in `hidden` (0 at padding).
-        lengths: [n] tokens of each sentence.
+        lengths: [n] tokens of each sentence, on the CPU.
     """
 
     part: TaskPart
@@ -106,9 +113,9 @@ class TaggedPart:
 
     def tokens(self) -> tuple[Tensor, Tensor]:
         """Hidden states [tokens, hidden] and gold tags [tokens] of the part, padding left out."""
-        steps = torch.arange(self.index.shape[1], device=self.index.device)
-        inside = steps[None, :] < self.lengths[:, None]
-        return self.hidden[self.index[inside]], self.gold[inside]
+        inside = torch.arange(self.index.shape[1]) < self.lengths[:, None]
+        places = send(inside.flatten().nonzero().squeeze(1), self.index.device)
+        return self.hidden[self.index.flatten()[places]], self.gold.flatten()[places]
 
 
 class TransferTagger(nn.Module):
@@ -192,33 +199,42 @@ class TransferTagger(nn.Module):
             if isinstance(module, nn.Dropout):
                 module.p = rate
 
+    def set_precision(self, dtype: torch.dtype | None) -> None:
+        """Set what the encoders compute in; None for the type of their weights."""
+        for module in self.modules():
+            if isinstance(module, BiRecurrent | ConvolutionStack):
+                module.precision = dtype
+
     def hidden(self, tokens: TokenBatch, task: str) -> Tensor:
         """Contextual hidden states of a batch, packed: [tokens, hidden]."""
         group = self.sharing.words_of(task)
         distinct = self.embeddings[group](tokens.rows, tokens.static_index, tokens.static)
         if self.characters is not None:
-            distinct = torch.cat([distinct, self.characters(tokens.characters)], dim=1)
+            distinct = torch.cat([distinct, self.characters(tokens.characters, tokens.keys)], dim=1)
         states = self.words[group](tokens.words.with_data(distinct[tokens.words.data]))
         assert isinstance(states, Tensor)
         return states
 
     def forward(self, batch: list[GroupBatch]) -> Loss | dict[str, tuple[Tensor, Tensor]]:
         """The loss of gold tags, or for each task its predicted tags [n, time] and lengths [n]."""
-        hidden = [self.hidden(group.tokens, group.parts[0].task) for group in batch]
-        parts = [
-            TaggedPart(part, states, *group.tokens.words.index(part.ranks))
-            for group, states in zip(batch, hidden, strict=True)
-            for part in group.parts
-        ]
-        if any(part.tags is not None for group in batch for part in group.parts):
-            return self._loss(parts)
-        return {part.part.task: (self._decode(part), part.lengths) for part in parts}
+        # Precision is set by `set_precision` alone, not by an autocast around this call.
+        with torch.autocast(batch[0].tokens.rows.device.type, enabled=False):
+            hidden = [self.hidden(group.tokens, group.parts[0].task) for group in batch]
+            parts = [
+                TaggedPart(part, states, *group.tokens.words.index(part.ranks))
+                for group, states in zip(batch, hidden, strict=True)
+                for part in group.parts
+            ]
+            if any(part.tags is not None for group in batch for part in group.parts):
+                return self._loss(parts)
+            return {part.part.task: (self._decode(part), part.lengths) for part in parts}
 
     def _decode(self, part: TaggedPart) -> Tensor:
         task = part.part.task
         head = self.head(task)
         emissions = head.emission(part.hidden)[part.index]
-        return head.crf.decode(emissions, part.lengths, self._constraints(task))
+        lengths = send(part.lengths, emissions.device)
+        return head.crf.decode(emissions, lengths, self._constraints(task))
 
     def _loss(self, parts: list[TaggedPart]) -> Loss:
         settings = self.objective
@@ -245,7 +261,8 @@ class TransferTagger(nn.Module):
     def _crf_loss(self, part: TaggedPart) -> Tensor:
         head = self.head(part.part.task)
         emissions = head.emission(part.hidden)[part.index]
-        loss = head.crf.loss(emissions, part.gold, part.lengths, cost=self.objective.cost)
+        lengths = send(part.lengths, emissions.device)
+        loss = head.crf.loss(emissions, part.gold, lengths, cost=self.objective.cost)
         return loss.sum() / (part.part.total or len(loss))
 
     def _mmd(self, source: TaggedPart, target: TaggedPart) -> Tensor:

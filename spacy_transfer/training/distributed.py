@@ -26,6 +26,7 @@ def process_group(gpu_id: int) -> Iterator[None]:
     dist.init_process_group("gloo" if gpu_id < 0 else "nccl")
     try:
         yield
+        dist.barrier()  # one that leaves early breaks the connections of those still at work
     finally:
         dist.destroy_process_group()
 

@@ -17,6 +17,7 @@ from typing import Any
 from confection import Config
 from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
+from spacy.training import Example
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import (
     clean_output_dir,
@@ -28,6 +29,7 @@ from spacy.util import registry, resolve_dot_names
 from thinc.api import fix_random_seed
 
 from spacy_transfer.corpus.readers import TaskStreams
+from spacy_transfer.models.device import use_gpu as choose_gpu
 from spacy_transfer.nn.parallel import rank
 from spacy_transfer.training.checkpoint import BEST, LAST, save_pipeline
 from spacy_transfer.training.distributed import on_first
@@ -57,6 +59,39 @@ class Progress:
     history: list[tuple[float, int]] = field(default_factory=list)
 
 
+@dataclass
+class Setup:
+    """What a config describes, ready to train.
+
+    Attributes:
+        nlp: the initialised pipeline.
+        settings: the resolved `[training]` section.
+        streams: the training examples of all tasks.
+        dev_corpus: gives the examples to evaluate on.
+    """
+
+    nlp: Language
+    settings: dict[str, Any]
+    streams: TaskStreams
+    dev_corpus: Callable[[Language], Iterable[Example]]
+
+
+def set_up(config: Config, *, use_gpu: int = -1) -> Setup:
+    """Initialise a pipeline on a GPU, or with -1 the CPU, and open its corpora.
+
+    ValueError for data, settings or a device that cannot be used.
+    """
+    nlp = init_nlp(config, use_gpu=choose_gpu(use_gpu))
+    resolved = nlp.config.interpolate()
+    settings = registry.resolve(resolved["training"], schema=ConfigSchemaTraining)
+    _check_settings(settings)
+    corpora = resolve_dot_names(resolved, [settings["train_corpus"], settings["dev_corpus"]])
+    streams = corpora[0](nlp)
+    if not isinstance(streams, TaskStreams):
+        raise ValueError("the training corpus must be a spacy_transfer.TransferCorpus.v1")
+    return Setup(nlp, settings, streams, corpora[1])
+
+
 def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
     """Train a pipeline and keep the best by dev score in `output/model-best`.
 
@@ -66,7 +101,7 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
     Args:
         config: a spaCy training config, uninterpolated.
         output: directory of the results; models of an earlier run in it are replaced.
-        use_gpu: GPU id, -1 for the CPU.
+        use_gpu: GPU id, with or without cupy; -1 for the CPU.
 
     Under `torchrun` the processes share each batch, and the first one evaluates and saves.
 
@@ -74,20 +109,14 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
         ValueError: data or settings that cannot be used.
         FloatingPointError: a loss term that is not finite, with the step at which it broke.
     """
-    nlp = init_nlp(config, use_gpu=use_gpu)
-    resolved = nlp.config.interpolate()
-    settings = registry.resolve(resolved["training"], schema=ConfigSchemaTraining)
-    _check_settings(settings)
-    corpora = resolve_dot_names(resolved, [settings["train_corpus"], settings["dev_corpus"]])
-    streams = corpora[0](nlp)
-    if not isinstance(streams, TaskStreams):
-        raise ValueError("the training corpus must be a spacy_transfer.TransferCorpus.v1")
+    setup = set_up(config, use_gpu=use_gpu)
+    nlp, settings = setup.nlp, setup.settings
     # Weights start equal in all processes; what is dropped should differ.
     fix_random_seed((settings["seed"] or 0) + rank())
     progress = Progress()
-    evaluate = create_evaluation_callback(nlp, corpora[1], settings["score_weights"])
+    evaluate = create_evaluation_callback(nlp, setup.dev_corpus, settings["score_weights"])
     steps = _steps(
-        nlp, settings, settings["batcher"](streams), lambda: on_first(evaluate), progress
+        nlp, settings, settings["batcher"](setup.streams), lambda: on_first(evaluate), progress
     )
     if rank() > 0:
         for _ in steps:

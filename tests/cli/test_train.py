@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import spacy
+import torch
 
 from spacy_transfer.cli import app
+from spacy_transfer.models import device, shim
 from tests.conftest import SMALL_CONFIG, Train
 
 
@@ -58,6 +60,7 @@ def test_own_code_is_imported(train: Train, tmp_path: Path) -> None:
         ([SMALL_CONFIG, "-o", "out"], "a corpus has no path"),
         ([SMALL_CONFIG, "-o", "out", "--paths.sorce", "x"], "'paths.source'?"),
         ([SMALL_CONFIG, "-o", "out", "--nlp.lang", "xyz"], "Can't import language xyz"),
+        ([SMALL_CONFIG, "-o", "out", "--gpu-id", "63"], "no GPU 63: torch "),
     ],
 )
 def test_one_clear_error(
@@ -74,6 +77,37 @@ def test_one_clear_error(
     assert error.count("\n") == 1
     assert message in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_gpu_without_cupy(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def require_device(device: torch.device) -> torch.device:
+        asked.append(device)
+        return torch.device("cpu")
+
+    monkeypatch.setattr(device, "gpu_is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr(shim, "require_device", require_device)
+    result = train({"gpu-id": 1})
+    assert result.status == 0, result.err
+    assert asked == [torch.device("cuda:1")]
+    device.use_gpu(-1)
+
+
+def test_device_and_precision(train: Train, tmp_path: Path) -> None:
+    model = "components.transfer_ner.model"
+    missing = train({f"{model}.device": "cuda:63"}, output=tmp_path / "missing")
+    assert missing.status == 1
+    assert missing.err.startswith("error: torch ")
+    assert "has no device 'cuda:63' on this machine" in missing.err
+    assert missing.err.count("\n") == 1
+    assert not missing.output.exists()
+    result = train({f"{model}.device": "cpu", f"{model}.precision": "bfloat16"})
+    assert result.status == 0, result.err
+    saved = spacy.load(result.output / "model-best").config["components"]["transfer_ner"]["model"]
+    assert (saved["device"], saved["precision"]) == ("cpu", "bfloat16")
 
 
 def test_output_that_is_a_file(train: Train, tmp_path: Path) -> None:

@@ -97,6 +97,19 @@ def test_batch_holds_each_distinct_word_once(nlp: Language) -> None:
     assert [len(word) for word in unpack(tokens.characters)] == [3, 2, 1, 1]
 
 
+def test_keys_are_those_of_the_words_in_every_batch(nlp: Language) -> None:
+    keys: dict[str, int] = {}
+    for text in ("a bb a", "room bb Ann", "ann a"):
+        tokens, _ = make_vocabulary().batch(make_docs(nlp, text), CPU)
+        assert tokens.keys is not None
+        words = sorted(set(text.split()), key=lambda word: -len(word))
+        assert len(tokens.keys) == len(words)
+        for key in tokens.keys:
+            assert keys.setdefault(nlp.vocab.strings[key], key) == key
+        assert [len(nlp.vocab.strings[key]) for key in tokens.keys] == [len(w) for w in words]
+    assert keys.keys() == {"a", "bb", "room", "Ann", "ann"}
+
+
 def test_a_trained_word_has_its_row_and_no_static_vector(nlp: Language) -> None:
     with_vectors(nlp, "ann")
     tokens, _ = make_vocabulary().batch(make_docs(nlp, "ann room"), CPU)

@@ -48,3 +48,15 @@ def test_other_items_keep_the_layout() -> None:
     assert isinstance(other, Packed)
     assert other.batch_sizes is packed.batch_sizes
     assert [s.tolist() for s in unpack(other)] == [[10, 20, 30], [40, 50]]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_selected_sequences_keep_their_order(lengths: list[int]) -> None:
+    sequences = numbered(lengths)
+    rng = random.Random(0)
+    for _ in range(10):
+        ranks = sorted(rng.sample(range(len(lengths)), rng.randint(1, len(lengths))))
+        expected = pack([sequences[rank] for rank in ranks])
+        found = pack(sequences).select(ranks)
+        assert found.data.tolist() == expected.data.tolist()
+        assert found.batch_sizes.tolist() == expected.batch_sizes.tolist()

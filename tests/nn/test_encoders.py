@@ -5,6 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
+from spacy_transfer.nn import encoders, memory
+from spacy_transfer.nn.batch import Packed
 from spacy_transfer.nn.encoders import (
     CharacterEncoder,
     CharacterEncoderName,
@@ -119,6 +121,61 @@ def test_character_encoder_gives_final_states(kind: CharacterEncoderName) -> Non
         states = encoder.encoder(pack([encoder.embedding.weight[word]]))[0].data
         ends = torch.cat([states[-1, :HIDDEN], states[0, HIDDEN:]])
         assert_close(vector, states.amax(0) if kind == "cnn" else ends)
+
+
+def remembering(monkeypatch: pytest.MonkeyPatch, kind: CharacterEncoderName) -> CharacterEncoder:
+    """An encoder in prediction that remembers words in batches of any size."""
+    monkeypatch.setattr(encoders, "WORTH_IT", 1)
+    return CharacterEncoder(settings(kind), characters=9).double().eval()
+
+
+FIVE = [torch.tensor(word) for word in ([3, 1, 4, 1, 5], [8, 2], [0, 7], [6], [2])]
+BATCHES = [[0, 1, 3], [0, 1, 2, 3, 4], [4], [1, 2, 3]]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_remembered_words_are_as_encoded(
+    monkeypatch: pytest.MonkeyPatch, kind: CharacterEncoderName
+) -> None:
+    encoder = remembering(monkeypatch, kind)
+    for _ in range(2):
+        for keys in BATCHES:
+            words = pack([FIVE[key] for key in keys])
+            assert_close(encoder(words, keys), encoder(words))
+    calls: list[Packed] = []
+    monkeypatch.setattr(encoder, "_encode", calls.append)
+    encoder(words, keys)
+    assert calls == []
+    for weights in encoder.parameters():
+        monkeypatch.undo()
+        monkeypatch.setattr(encoders, "WORTH_IT", 1)
+        weights.data.mul_(1.1)
+        assert_close(encoder(words, keys), encoder(words))
+
+
+def test_words_are_encoded_anew_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = remembering(monkeypatch, "gru")
+    keys, words = [0, 1, 3], pack([FIVE[key] for key in (0, 1, 3)])
+    with torch.no_grad():
+        known = encoder(words, keys)
+        assert isinstance(encoder.encoder, RecurrentStack)
+        encoder.encoder.dropout.p = 0.5
+        encoder.train()
+        assert not torch.equal(encoder(words, keys), known)
+        encoder.eval()
+        assert torch.equal(encoder(words, keys), known)
+    assert encoder(words, keys).requires_grad
+
+
+@torch.no_grad()
+def test_a_full_memory_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = remembering(monkeypatch, "gru")
+    monkeypatch.setattr(memory, "CAPACITY", 3)
+    for _ in range(3):
+        for keys in BATCHES:
+            words = pack([FIVE[key] for key in keys])
+            assert_close(encoder(words, keys), encoder(words))
 
 
 @pytest.mark.parametrize("word", KINDS)

@@ -426,3 +426,62 @@ def test_gold_is_asked_for() -> None:
     unlabelled = [replace(target[0], parts=[replace(target[0].parts[0], tags=None)])]
     with pytest.raises(ValueError, match="sentences of task 'target' carry no gold tags"):
         tagger(unlabelled + source)
+
+
+KINDS = ["gru", "gru-reset-before", "lstm", "cnn"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_in_the_encoder_alone(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Without the compiled loops, the CPU takes the same way as a GPU."""
+    monkeypatch.setenv("SPACY_TRANSFER_KERNEL", "off")
+    encoder = replace(ENCODER, char_encoder=kind, word_encoder=kind)
+    tagger = make_tagger(encoder=encoder).float()
+    both = "target", "source"
+    exact = loss_of(tagger, *both)
+    exact.total.backward()
+    expected = {name: p.grad.to_dense() for name, p in tagger.named_parameters()}
+    tagger.zero_grad()
+    given: list[Tensor] = []
+    for head in tagger.heads.values():
+        loss = head.crf.loss
+        monkeypatch.setattr(
+            head.crf,
+            "loss",
+            lambda emissions, *rest, loss=loss, **options: (
+                given.append(emissions) or loss(emissions, *rest, **options)
+            ),
+        )
+    tagger.set_precision(torch.bfloat16)
+    rough = loss_of(tagger, *both)
+    assert [emissions.dtype for emissions in given] == [torch.float32] * 2
+    assert rough.total.dtype == torch.float32
+    assert rough.total != exact.total
+    torch.testing.assert_close(rough.total, exact.total, rtol=0.02, atol=0.0)
+    rough.total.backward()
+    for name, parameter in tagger.named_parameters():
+        assert (parameter.dtype, parameter.grad.dtype) == (torch.float32, torch.float32)
+        distance = (parameter.grad.to_dense() - expected[name]).norm()
+        assert distance <= 0.05 * expected[name].norm() + 1e-4, name
+    tagger.set_precision(None)
+    assert torch.equal(loss_of(tagger, *both).total, exact.total)
+
+
+@pytest.mark.parametrize("kernel", ["on", "off"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_autocast_around_it_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, kind: str, kernel: str
+) -> None:
+    monkeypatch.setenv("SPACY_TRANSFER_KERNEL", kernel)
+    tagger = make_tagger(encoder=replace(ENCODER, word_encoder=kind)).float()
+    expected = loss_of(tagger, "target", "source")
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss_of(tagger, "target", "source")
+        tags = tagger.eval()(make_batch(tagger, ("target",), gold=False))["target"][0]
+    assert torch.equal(found.total, expected.total)
+    assert torch.equal(tags, tagger(make_batch(tagger, ("target",), gold=False))["target"][0])
+    # In lower precision too, what is lower is the encoder.
+    tagger.train().set_precision(torch.bfloat16)
+    expected = loss_of(tagger, "target", "source")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(loss_of(tagger, "target", "source").total, expected.total)

@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from spacy.training import Example
 from spacy_transfer.corpus.marks import TARGET, mark
 from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.models.tagger import shim_of
+from spacy_transfer.nn import encoders
 from tests.conftest import add_small_ner, blank, examples, sentences
 
 TEXT = "Ann Lee lives in New York now"
@@ -50,6 +52,25 @@ def test_default_component_trains(nlp: Language) -> None:
     for _ in range(8):
         last = nlp.update(batch, sgd=optimizer, losses={})["transfer_ner"]
     assert last < first / 2
+
+
+def test_initialisation_reads_the_examples_once(nlp: Language) -> None:
+    read: list[Example] = []
+
+    def get_examples() -> Iterator[Example]:
+        for example in examples(nlp, TARGET, 5):
+            read.append(example)
+            yield example
+
+    nlp.add_pipe("transfer_ner")
+    nlp.initialize(get_examples)
+    assert len(read) == 5
+
+
+def test_initialisation_wants_examples(nlp: Language) -> None:
+    nlp.add_pipe("transfer_ner")
+    with pytest.raises(TypeError, match=r"initialize"):
+        nlp.initialize(lambda: [nlp.make_doc(TEXT)])
 
 
 def test_predicting_before_initialisation_says_what_to_do(nlp: Language) -> None:
@@ -96,6 +117,56 @@ def test_processes_agree(trained: Language) -> None:
     texts = [TEXT, "Bo left", "Oslo is far from here"] * 4
     alone = [entities(trained(text)) for text in texts]
     assert [entities(d) for d in trained.pipe(texts, n_process=2, batch_size=4)] == alone
+
+
+def test_spawned_processes_agree(trained: Language, tmp_path: Path) -> None:
+    texts = [TEXT, "Bo left", "Oslo is far from here"] * 4
+    trained.to_disk(tmp_path / "model")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import json, multiprocessing, spacy\n"
+        "if __name__ == '__main__':\n"
+        "    multiprocessing.set_start_method('spawn')\n"
+        f"    nlp = spacy.load({str(tmp_path / 'model')!r})\n"
+        f"    docs = nlp.pipe({texts!r}, n_process=2, batch_size=4)\n"
+        "    print(json.dumps([[(e.start, e.end, e.label_) for e in d.ents] for d in docs]))\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    spawned = [[tuple(e) for e in doc] for doc in json.loads(run.stdout)]
+    assert spawned == [entities(trained(text)) for text in texts]
+
+
+def predicted(nlp: Language, monkeypatch: pytest.MonkeyPatch, worth_it: int) -> list[list[int]]:
+    monkeypatch.setattr(encoders, "WORTH_IT", worth_it)
+    docs = sentences(nlp, TARGET, 20)
+    return [ids.tolist() for ids in nlp.get_pipe("transfer_ner").predict(docs)]
+
+
+def test_remembered_words_are_forgotten_when_weights_change(
+    trained: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = trained.get_pipe("transfer_ner")
+    once = predicted(trained, monkeypatch, 1)
+    assert predicted(trained, monkeypatch, 1) == once == predicted(trained, monkeypatch, 10**6)
+    before, seen = pipe.to_bytes(), [once]
+    optimizer = adagrad(1.0)
+    batch = examples(trained, TARGET, 5)
+    for change in (
+        lambda: trained.update(batch, sgd=optimizer),
+        # Predicting between a gradient and its step, as `annotating_components` do.
+        lambda: (
+            pipe.update(batch),
+            predicted(trained, monkeypatch, 1),
+            pipe.finish_update(optimizer),
+        ),
+        lambda: pipe.add_label("thing"),
+        lambda: pipe.from_bytes(before),
+    ):
+        change()
+        seen.append(predicted(trained, monkeypatch, 1))
+        assert seen[-1] == predicted(trained, monkeypatch, 10**6)
+    assert seen[-1] == once
+    assert seen[1] != once
 
 
 def test_component_goes_to_another_process_by_pickle(trained: Language) -> None:

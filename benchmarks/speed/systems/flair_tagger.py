@@ -7,6 +7,7 @@ Character level: one bidirectional LSTM layer, which is all that it offers. Trai
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 import flair  # type: ignore[import-not-found]
@@ -116,6 +117,6 @@ def tag(job: Job) -> None:
 
 if __name__ == "__main__":
     job = read_job(str(__doc__))
-    flair.device = torch.device("cpu")
+    flair.device = torch.device(os.environ.get("BENCHMARK_DEVICE", "cpu"))
     flair.logger.setLevel(logging.WARNING)
     train(job) if job.mode == "train" else tag(job)
