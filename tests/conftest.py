@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ NAMES = {
     "source": {"PER": ["Gus Hay", "Ida", "Jo Kim Lou"], "LOC": ["Paris", "Los Angeles", "Bonn"]},
 }
 LABEL_MAP = {"person": "PER", "place": "LOC"}
+VERBS = {"lives", "met", "left", "is"}
 PATTERNS = ["{0} lives in {1} now", "in {1} we met {0}", "{0} left", "{1} is far from here"]
 
 
@@ -34,7 +36,7 @@ def blank() -> Language:
 
 
 def sentences(nlp: Language, task: str, count: int, seed: int = 0) -> list[Doc]:
-    """Docs of a task whose entities are told by their words."""
+    """Docs of a task whose entities, tags and chunks are told by their words."""
     rng = random.Random(f"{task}/{seed}")
     people, places = NAMES[task].items()
     docs = []
@@ -50,15 +52,21 @@ def sentences(nlp: Language, task: str, count: int, seed: int = 0) -> list[Doc]:
         doc = Doc(nlp.vocab, words=words)
         doc.has_unknown_spaces = True
         doc.set_ents([Span(doc, start, end, label) for start, end, label in spans])
+        for token in doc:
+            token.tag_ = token.ent_type_ or ("VERB" if token.text in VERBS else "ELSE")
+        verbs = [Span(doc, token.i, token.i + 1, "VP") for token in doc if token.text in VERBS]
+        doc.spans["chunks"] = [*(Span(doc, start, end, "NP") for start, end, _ in spans), *verbs]
         docs.append(doc)
     return docs
 
 
-def examples(nlp: Language, task: str, count: int, seed: int = 0) -> list[Example]:
+def examples(
+    nlp: Language, task: str, count: int, seed: int = 0, layer: str = "ents"
+) -> list[Example]:
     """Marked examples of a task, as our readers make them."""
     found = []
     for doc in sentences(nlp, task, count, seed):
-        mark(doc, task, "ents")
+        mark(doc, task, layer)
         predicted = Doc(nlp.vocab, words=[token.text for token in doc])
         predicted.has_unknown_spaces = True
         found.append(Example(predicted, doc))
@@ -109,15 +117,19 @@ SMALL_ENCODER = {
 LADTL: dict[str, Any] = {"alpha": 0.02, "beta": 0.03, "gamma": 1e-4, "epsilon": 0.3}
 
 
-def add_small_ner(
-    nlp: Language, sharing: str = "T-B", tag_scheme: str = "BIOES", **settings: object
+def add_small_pipe(
+    factory: str,
+    nlp: Language,
+    sharing: str = "T-B",
+    tag_scheme: str = "BIOES",
+    **settings: object,
 ) -> Language:
-    """Add a small `transfer_ner`; settings are those of the encoder and the objective."""
+    """Add a small component; settings are those of the encoder and the objective."""
     of_encoder = {field.name for field in fields(EncoderSettings)}
     encoder = {name: value for name, value in settings.items() if name in of_encoder}
     objective = {name: value for name, value in settings.items() if name not in of_encoder}
     nlp.add_pipe(
-        "transfer_ner",
+        factory,
         config={
             "tag_scheme": tag_scheme,
             "model": {
@@ -133,6 +145,9 @@ def add_small_ner(
         },
     )
     return nlp
+
+
+add_small_ner = partial(add_small_pipe, "transfer_ner")
 
 
 @pytest.fixture(scope="session")

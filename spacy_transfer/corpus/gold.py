@@ -6,6 +6,7 @@ A layer is `ents` (entities), `tag` (`Token.tag_`) or `spans:KEY` (`Doc.spans[KE
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 from spacy.tokens import Doc
 from spacy.tokens import Span as DocSpan
@@ -56,28 +57,36 @@ def gold_tags(example: Example, layer: str, scheme: TagScheme) -> list[str] | No
     """One gold tag for each token of `example.predicted`.
 
     Spans are encoded with `scheme`; tokens of which `ents` does not know whether they are inside
-    an entity read as "O". In the `tag` layer a tag is its own label, and "" says that it is not
-    known: the token has none, or stands for several gold tokens with different tags. None when
-    the reference carries no annotation of the layer.
+    an entity read as "O". Tags of the `tag` layer are those of `token_tags`. None when the
+    reference carries no annotation of the layer.
     """
-    if layer != "tag":
-        spans = gold_spans(example, layer)
-        return None if spans is None else encode(spans, len(example.predicted), scheme)
-    if not is_annotated(example.reference, layer):
+    if layer == "tag":
+        return token_tags(example)
+    spans = gold_spans(example, layer)
+    return None if spans is None else encode(spans, len(example.predicted), scheme)
+
+
+def token_tags(example: Example) -> list[str] | None:
+    """The reference's tags on the tokens of `example.predicted`; None when it has no tag.
+
+    "" says that a tag is not known: the token has none, or stands for several tokens of the
+    reference with different tags.
+    """
+    if not is_annotated(example.reference, "tag"):
         return None
     if _same_tokens(example):
         return [token.tag_ for token in example.reference]
     return [tag or "" for tag in example.get_aligned("TAG", as_string=True)]
 
 
-def labels_in(example: Example, layer: str) -> set[str]:
-    """The entity or span labels, or the tags, of the reference document."""
+def labels_in(example: Example, layer: str) -> Counter[str]:
+    """The entity or span labels, or the tags, of the reference document, with their numbers."""
     reference = example.reference
     if layer == "ents":
-        return {span.label_ for span in reference.ents}
+        return Counter(span.label_ for span in reference.ents)
     if layer == "tag":
-        return {token.tag_ for token in reference} - {""}
-    return {span.label_ for span in reference.spans.get(_key(layer), ())}
+        return Counter(token.tag_ for token in reference if token.tag)
+    return Counter(span.label_ for span in reference.spans.get(_key(layer), ()))
 
 
 def _key(layer: str) -> str:

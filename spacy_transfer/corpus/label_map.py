@@ -80,6 +80,54 @@ def matched_labels(
     return [(target, label_map[target]) for target in targets if target in label_map]
 
 
+def complete_map(
+    target_counts: Mapping[str, int],
+    source_labels: Iterable[str],
+    label_map: Mapping[str, str] | None,
+    default_label: str | None = None,
+) -> dict[str, str]:
+    """A source label for each target label, as a CRF over source labels needs (Yang et al. 2017,
+    T-A, §3.2.1); in the order in which the target labels of a source label go before each other.
+
+    Where several target labels share a source label, the one that is most frequent in the target's
+    training examples is the best guess from the source label alone, and goes first. Labels that are
+    equally frequent, as with none at all, stay in the order of the map.
+
+    Args:
+        target_counts: how often each target label occurs.
+        source_labels: what target labels can be mapped to: the labels of all sources, and `O`
+            where they are of spans.
+        label_map: pairs of labels as `matched_labels` takes them.
+        default_label: the source label of all target labels that match none.
+
+    Raises ValueError for a target label without a source label, and a default that does not exist.
+    """
+    sources = list(source_labels)
+    matched = dict(matched_labels(target_counts, sources, label_map))
+    complete = {target: matched[target] for target in label_map or matched if target in matched}
+    missing = [label for label in target_counts if label not in matched]
+    if missing and default_label is None:
+        place = "without a label map, equal names" if label_map is None else _file(label_map)
+        raise ValueError(
+            f"{place}: no source label for {', '.join(map(repr, missing))}: T-A needs one for each "
+            f"label of the target; add lines `target label<TAB>source label`, or name one in "
+            f"default_label for all that are missing"
+        )
+    if default_label is not None:
+        if default_label not in sources:
+            raise ValueError(
+                f"default_label {default_label!r} is not a label of the source: expected one of "
+                f"{', '.join(sorted(sources))}"
+            )
+        complete |= dict.fromkeys(missing, default_label)
+    ranked = sorted(complete, key=lambda label: -target_counts[label])
+    return {label: complete[label] for label in ranked}
+
+
+def _file(label_map: Mapping[str, str]) -> str:
+    return str(label_map.path) if isinstance(label_map, LabelMap) else "label map"
+
+
 def _place(label_map: Mapping[str, str], target: str) -> str:
     if isinstance(label_map, LabelMap):
         return f"{label_map.path}:{label_map.lines[target]}: "

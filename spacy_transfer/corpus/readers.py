@@ -116,10 +116,11 @@ def task_corpus(
 ) -> TaskCorpus:
     """The registered reader `spacy_transfer.TaskCorpus.v1`.
 
-    path: a `.spacy` file or a folder of them. layer: where the gold lives: `ents`, `tag` or
-    `spans:KEY`. max_length: documents of this many tokens or more are cut into their sentences
-    where these are annotated, left out otherwise; 0 keeps all. limit: read the first so many
-    documents only; 0 reads all.
+    path: a `.spacy` file or a folder of them. One file at a time is in memory, whole, about 1 kB a
+    sentence: a corpus of millions belongs in a folder of shards, as `convert` writes it. layer:
+    where the gold lives: `ents`, `tag` or `spans:KEY`. max_length: documents of this many tokens
+    or more are cut into their sentences where these are annotated, left out otherwise; 0 keeps
+    all. limit: read the first so many documents only; 0 reads all.
 
     Raises ValueError without a path or for an unknown layer, CorpusError when there is no corpus.
     """
@@ -145,7 +146,7 @@ class TaskStreams:
         self.tasks = list(corpora)
         self._nlp = nlp
         self._corpora = corpora
-        self._seed = seed
+        self.seed = seed
         self._size = shuffle_buffer
         self._kept: dict[str, list[Example]] = {}
 
@@ -155,9 +156,14 @@ class TaskStreams:
             yield from self._read(task)
 
     def stream(self, task: str) -> Iterator[tuple[int, Example]]:
-        """Examples of `task` without end, as (epoch from 0, example), in a new order each epoch."""
+        """Examples of `task` without end, as (epoch from 0, example), in a new order each epoch.
+
+        Raises ValueError for a task without a corpus.
+        """
+        if task not in self._corpora:
+            raise ValueError(f"there is no corpus of task {task!r}: set [corpora.train.{task}]")
         for epoch in itertools.count():
-            rng = random.Random(f"{self._seed}/{task}/{epoch}")
+            rng = random.Random(f"{self.seed}/{task}/{epoch}")
             for example in shuffled(self._read(task), self._size, rng):
                 yield epoch, example
 
@@ -179,20 +185,23 @@ class TaskStreams:
 
 
 def transfer_corpus(
-    target: TaskCorpus,
+    target: TaskCorpus | None = None,
     sources: dict[str, Any] | None = None,  # of TaskCorpus: configs are type-checked unresolved
     seed: int = 0,
     shuffle_buffer: int = 10_000,
 ) -> Callable[[Language], TaskStreams]:
     """The registered reader `spacy_transfer.TransferCorpus.v1`.
 
-    target: the corpus of the target task. sources: those of the source tasks, by name. seed: of
-    the order of examples. shuffle_buffer: how many examples a task may keep in memory to shuffle.
+    target: the corpus of the target task, none where it has no labels. sources: those of the source
+    tasks, by name. seed: of the order of examples. shuffle_buffer: how many examples a task may
+    keep in memory to shuffle.
 
-    Raises ValueError for a source that is named like the target or is not a task corpus, and for
-    an empty buffer.
+    Raises ValueError for a source that is named like the target or is not a task corpus, for no
+    corpus at all, and for an empty buffer.
     """
-    corpora = {TARGET: target, **(sources or {})}
+    corpora = {**({} if target is None else {TARGET: target}), **(sources or {})}
+    if not corpora:
+        raise ValueError("expected [corpora.train.target] or [corpora.train.sources], found none")
     if TARGET in (sources or {}):
         raise ValueError(f"a source cannot be named {TARGET!r}: choose another name")
     for name, corpus in corpora.items():

@@ -2,6 +2,8 @@
 
 # Annotations are evaluated here: spaCy validates the arguments of `initialize` by their types.
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,20 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
-from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
 
+from spacy_transfer.corpus.annotate import set_tags
 from spacy_transfer.corpus.gold import check_layer, gold_tags, labels_in
-from spacy_transfer.corpus.label_map import read_label_map
+from spacy_transfer.corpus.label_map import complete_map, read_label_map
 from spacy_transfer.corpus.marks import TARGET, layer_of, task_of
-from spacy_transfer.corpus.schemes import TagScheme
+from spacy_transfer.corpus.schemes import OUTSIDE, TagScheme
 from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.models.shim import Blueprint
 from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, shim_of
 from spacy_transfer.models.vocabulary import Normalizer, VocabularyBuilder, initial_vectors
-from spacy_transfer.pipeline.tasks import Task, TaskTags, head_labels, matched_tags
+from spacy_transfer.pipeline.tasks import Task, TaskTags, equal_tags, head_labels, matched_tags
 
 PREDICTION_TOKENS = 16_384
 """Padded tokens that are tagged at once: bounds memory, whatever the batch size."""
@@ -72,6 +75,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             "task": TARGET,
             "tasks": {TARGET: {"layer": layer, "labels": []}},
             "label_map": None,
+            "target_words": [],
         }
         self._tags: dict[str, TaskTags] = {}
 
@@ -147,14 +151,17 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                 Task(task, values["layer"], tuple(values["labels"]))
                 for task, values in self.cfg["tasks"].items()
             ]
-            scheme, label_map = self.cfg["tag_scheme"], self.cfg["label_map"]
             shared: list[str] = []
             renamed: dict[str, str] = {}
             if self.model.attrs["sharing"].head:
-                shared, renamed = head_labels(tasks, label_map)
+                renamed = self.cfg["label_map"] or {}
+                shared = head_labels(tasks, renamed)
             self._tags = {
                 task.name: TaskTags(
-                    task, shared or task.labels, renamed if task.name == TARGET else {}, scheme
+                    task,
+                    shared or task.labels,
+                    renamed if task.name == TARGET else {},
+                    self.cfg["tag_scheme"],
                 )
                 for task in tasks
             }
@@ -174,6 +181,12 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                 predicted[i] = tags
         return predicted
 
+    def set_annotations(self, docs: Iterable[Doc], scores: Iterable[TagIds]) -> None:
+        """Write predicted tag ids, as `predict` gives them, to the layer of `task`."""
+        layer = self.cfg["tasks"][self.task]["layer"]
+        for doc, ids in zip(docs, scores, strict=True):
+            set_tags(doc, layer, self.tag_names(ids))
+
     def tag_names(self, ids: TagIds) -> list[str]:
         """The tags behind predicted ids."""
         names = self._task_tags(self.task).names
@@ -188,34 +201,50 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         nlp: Language | None = None,  # noqa: ARG002
         labels: Sequence[str] | dict[str, Sequence[str]] | None = None,
         label_map: Path | str | None = None,
+        default_label: str | None = None,
     ) -> None:
         """Read labels and words from the examples and build the network.
+
+        With T-A the target needs no examples: the map names its labels.
 
         Args:
             get_examples: gives all training examples, of every task.
             nlp: the pipeline, unused: its vectors are in the vocabulary.
             labels: the target's labels, or those of every task by name; else read from examples.
-            label_map: file of matched labels; without it labels of equal name match.
+            label_map: file of matched labels; without it labels of equal name match. T-A takes
+                `O` for a source label too, where layers are of spans.
+            default_label: with T-A, the source label of all target labels that match none.
 
         Raises:
-            ValueError: no labels, labels of an unknown task, a map to labels that a source does
-                not have, or a T-A target and source on layers that cannot share a CRF.
+            ValueError: no labels or words, labels of an unknown task, a map to labels that a
+                source does not have, or, with T-A, target labels that match none, or a target and
+                a source on layers that cannot share a CRF.
         """
-        validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         given = labels if isinstance(labels, dict) else {TARGET: labels} if labels else {}
         encoder, sharing = self.model.attrs["encoder"], self.model.attrs["sharing"]
+        if default_label is not None and not sharing.head:
+            raise ValueError("default_label is for T-A: otherwise target labels need no match")
+        pairs: dict[str, str] | None = None if label_map is None else read_label_map(label_map)
         normalize = Normalizer(encoder.lower, encoder.zero_digits)
         # Labels that were added before there was a network belong to the target too.
         added = [] if shim_of(self.model).blueprint else self.cfg["tasks"][TARGET]["labels"]
-        found: dict[str, set[str]] = {TARGET: set(added)}
+        found: dict[str, Counter[str]] = {TARGET: Counter(dict.fromkeys(added, 0))}
         layers = {TARGET: self.layer}
         words: dict[str, VocabularyBuilder] = {}
+        target_words: set[str] = set()
         for example in get_examples():
+            # One by one: validate_get_examples would read all the corpora for that alone.
+            validate_examples([example], f"{type(self).__name__}.initialize")
             task = task_of(example.reference)
             layer = layers.setdefault(task, layer_of(example.reference, self.layer))
-            found.setdefault(task, set()).update(labels_in(example, layer))
+            found.setdefault(task, Counter()).update(labels_in(example, layer))
             group = sharing.words_of(task)
             words.setdefault(group, VocabularyBuilder(normalize)).add(example.predicted)
+            if self.layer == "tag" and task == TARGET:  # tags are scored on other words as well
+                target_words.update(token.text for token in example.reference)
+        if sharing.head and pairs and len(found) > 1:
+            # A small sample of the target, or none, need not hold every label.
+            found[TARGET].update(dict.fromkeys(pairs, 0))
         for task in given:
             if task not in found:
                 raise ValueError(f"labels are given for task {task!r}, which has no examples")
@@ -229,14 +258,32 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         for task, values in self.cfg["tasks"].items():
             if not values["labels"]:
                 raise ValueError(
-                    f"no labels for task {task!r} of {self.name!r}: its examples carry no "
+                    f"no labels for task {task!r} of {self.name!r}: it has no examples with "
                     f"annotation in layer {values['layer']!r}"
                 )
-        self.cfg["label_map"] = None if label_map is None else read_label_map(label_map)
-        if sharing.head and len({layer == "tag" for layer in layers.values()}) > 1:
-            raise ValueError("T-A shares one CRF: tag layers and span layers cannot be mixed")
+        if sharing.words_of(TARGET) not in words:
+            raise ValueError(f"no words for the target of {self.name!r}: it has no examples")
+        if sharing.head and len(found) > 1:
+            pairs = self._complete(pairs, default_label, found[TARGET])
+        self.cfg["label_map"] = pairs
+        self.cfg["target_words"] = sorted(target_words)
         self._tags = {}
         self._build(words)
+
+    def _complete(
+        self, label_map: dict[str, str] | None, default_label: str | None, counts: Counter[str]
+    ) -> dict[str, str]:
+        """The label map of T-A, with all target labels: see `complete_map`."""
+        target, *sources = self.cfg["tasks"].values()
+        plain = target["layer"] == "tag"
+        if any((source["layer"] == "tag") != plain for source in sources):
+            raise ValueError("T-A shares one CRF: tag layers and span layers cannot be mixed")
+        return complete_map(
+            {label: counts[label] for label in target["labels"]},
+            [*([] if plain else [OUTSIDE]), *(name for task in sources for name in task["labels"])],
+            label_map,
+            default_label,
+        )
 
     def _build(self, words: dict[str, VocabularyBuilder]) -> None:
         """A new network over these words, trained rows starting from static vectors."""
@@ -246,7 +293,9 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             encoder = encoder.with_word_embedding(vectors.shape[1])
         target = self._task_tags(TARGET)
         matched = {
-            task: matched_tags(self._task_tags(task), target, self.cfg["label_map"])
+            task: equal_tags(self._task_tags(task), target)
+            if self.model.attrs["sharing"].head
+            else matched_tags(self._task_tags(task), target, self.cfg["label_map"])
             for task in self.tasks[1:]
         }
         blueprint = Blueprint(
@@ -335,6 +384,12 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             layer = self.cfg["tasks"][task]["layer"]
             tags = gold_tags(example, layer, self.cfg["tag_scheme"])
             if tags is None:
+                continue
+            if "" in tags:
+                warnings.warn(
+                    f"sentences of task {task!r} in which a token has no tag are left out",
+                    stacklevel=2,
+                )
                 continue
             docs, gold = by_task.setdefault(task, ([], []))
             docs.append(example.predicted)

@@ -42,3 +42,62 @@ def make_transfer_ner(
     from spacy_transfer.pipeline.transfer_ner import TransferNer
 
     return TransferNer(nlp.vocab, model, name, layer="ents", tag_scheme=tag_scheme, scorer=scorer)
+
+
+@Language.factory(  # type: ignore[untyped-decorator]
+    "transfer_tagger",
+    assigns=["token.tag"],
+    default_config={
+        "model": DEFAULT_MODEL,
+        "tag_scheme": "BIOES",
+        "scorer": {"@scorers": "spacy_transfer.TagScorer.v1"},
+    },
+    default_score_weights={"tag_acc": 1.0, "tag_acc_unseen": 0.0},
+)
+def make_transfer_tagger(
+    nlp: Language,
+    name: str,
+    model: Model[Any, Any],
+    tag_scheme: Literal["BIOES", "BIO"],
+    scorer: Callable[..., dict[str, Any]] | None,
+) -> Pipe:
+    """Create a `transfer_tagger` component: see `TransferTagger`. The scheme is for sources."""
+    from spacy_transfer.pipeline.transfer_tagger import TransferTagger
+
+    return TransferTagger(nlp.vocab, model, name, layer="tag", tag_scheme=tag_scheme, scorer=scorer)
+
+
+@Language.factory(  # type: ignore[untyped-decorator]
+    "transfer_chunker",
+    assigns=["doc.spans"],
+    default_config={
+        "model": DEFAULT_MODEL,
+        "spans_key": "chunks",
+        "tag_scheme": "BIOES",
+        "scorer": {"@scorers": "spacy.spancat_scorer.v1"},
+    },
+    default_score_weights={
+        "spans_chunks_f": 1.0,
+        "spans_chunks_p": 0.0,
+        "spans_chunks_r": 0.0,
+        "spans_chunks_per_type": None,
+    },
+)
+def make_transfer_chunker(
+    nlp: Language,
+    name: str,
+    model: Model[Any, Any],
+    spans_key: str,
+    tag_scheme: Literal["BIOES", "BIO"],
+    scorer: Callable[..., dict[str, Any]] | None,
+) -> Pipe:
+    """Create a `transfer_chunker` component: see `TransferChunker`.
+
+    Scores are named after the key (`spans_KEY_f`): with another one than `chunks`,
+    `[training.score_weights]` has to name them.
+    """
+    from spacy_transfer.pipeline.transfer_chunker import TransferChunker
+
+    return TransferChunker(
+        nlp.vocab, model, name, spans_key=spans_key, tag_scheme=tag_scheme, scorer=scorer
+    )

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from spacy_transfer.corpus.label_map import matched_labels
-from spacy_transfer.corpus.schemes import TagScheme, allowed, tags_of
+from spacy_transfer.corpus.schemes import OUTSIDE, TagScheme, allowed, tags_of
 from spacy_transfer.nn.crf import Constraints
 
 
@@ -27,8 +27,9 @@ class TaskTags:
     """The tags of a task as ids of its head.
 
     A head that only this task uses has the task's own tags. A shared head (T-A, Yang §3.2.1) has
-    the tags of all tasks after mapping target labels to source labels; decoding is then restricted
-    to those that are the task's.
+    the tags of the sources, and the target's labels are mapped to theirs; decoding is restricted
+    to the tags that are the task's. A tag that stands for several labels of the target is read as
+    the first of them in the map, which is the most frequent one: see `complete_map`.
     """
 
     def __init__(
@@ -42,15 +43,21 @@ class TaskTags:
         self.scheme: TagScheme | None = None if task.layer == "tag" else scheme
         self._head_tags = self._tags(head_labels)
         in_head = {tag: number for number, tag in enumerate(self._head_tags)}
-        own = self._tags(task.labels)
-        shared = self._tags([renamed.get(label, label) for label in task.labels])
-        self.ids = {tag: in_head[name] for tag, name in zip(own, shared, strict=True)}
+        self.ids = {tag: in_head[self._rename(tag, renamed)] for tag in self._tags(task.labels)}
         self.names: dict[int, str] = {}
-        for tag, number in self.ids.items():
-            self.names.setdefault(number, tag)
+        ranked = dict.fromkeys(label for label in (*renamed, *task.labels) if label in task.labels)
+        for tag in self._tags(list(ranked)):
+            self.names.setdefault(self.ids[tag], tag)
 
     def _tags(self, labels: Sequence[str]) -> list[str]:
         return list(labels) if self.scheme is None else tags_of(labels, self.scheme)
+
+    def _rename(self, tag: str, renamed: Mapping[str, str]) -> str:
+        if self.scheme is None:
+            return renamed.get(tag, tag)
+        prefix, _, label = tag.partition("-")
+        name = renamed.get(label, label)
+        return tag if tag == OUTSIDE else OUTSIDE if name == OUTSIDE else f"{prefix}-{name}"
 
     def __len__(self) -> int:
         return len(self._head_tags)
@@ -77,18 +84,21 @@ class TaskTags:
         )
 
 
-def head_labels(
-    tasks: Sequence[Task], label_map: Mapping[str, str] | None
-) -> tuple[list[str], dict[str, str]]:
-    """Labels of a head that all tasks share, and target labels by the name they have there.
+def head_labels(tasks: Sequence[Task], renamed: Mapping[str, str]) -> list[str]:
+    """Labels of a head that all tasks share.
 
-    Source labels come first, then the target labels that match none. The first task is the target.
+    Source labels come first, then target labels that are not mapped to one: those of a target
+    without sources, or added later. The first task is the target.
     """
     target, *sources = tasks
-    labels = list(dict.fromkeys(label for source in sources for label in source.labels))
-    renamed = dict(matched_labels(target.labels, labels, label_map)) if sources else {}
+    labels = [label for source in sources for label in source.labels]
     labels += [label for label in target.labels if label not in renamed]
-    return labels, renamed
+    return list(dict.fromkeys(labels))
+
+
+def equal_tags(source: TaskTags, target: TaskTags) -> list[tuple[int, int]]:
+    """Pairs of tag ids (source, target) that mean the same in a head that both share."""
+    return [(number, number) for number in source.names if number in target.names]
 
 
 def matched_tags(

@@ -6,21 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from spacy.scorer import get_ner_prf
-from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_transfer.corpus.schemes import decode
-from spacy_transfer.pipeline.base import TagIds, TransferPipe
+from spacy_transfer.pipeline.base import TransferPipe
 
 
 class TransferNer(TransferPipe):
     """Sets `doc.ents`; entities that were there before are replaced."""
-
-    def set_annotations(self, docs: Iterable[Doc], scores: Iterable[TagIds]) -> None:
-        """Write predicted tag ids, as `predict` gives them, to `doc.ents`."""
-        for doc, ids in zip(docs, scores, strict=True):
-            spans = decode(self.tag_names(ids))
-            doc.set_ents([Span(doc, start, end, label=label) for start, end, label in spans])
 
 
 def score_entities(examples: Iterable[Example], **cfg: Any) -> dict[str, Any]:  # noqa: ARG001

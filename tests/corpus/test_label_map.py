@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.corpus.label_map import matched_labels, read_label_map
+from spacy_transfer.corpus.label_map import complete_map, matched_labels, read_label_map
 
 
 def write(folder: Path, text: str | bytes) -> Path:
@@ -70,3 +70,43 @@ def test_a_target_label_that_the_sample_lacks_is_passed_over(tmp_path: Path) -> 
     with pytest.warns(UserWarning, match=r"map\.tsv:2: 'tvshow' is not a label of the target"):
         matched = matched_labels(["person"], ["PER", "MISC"], read_label_map(path))
     assert matched == [("person", "PER")]
+
+
+def test_a_complete_map_has_the_most_frequent_target_label_first(tmp_path: Path) -> None:
+    pairs = read_label_map(write(tmp_path, "film\tMISC\nbook\tMISC\nman\tPER\ngame\tMISC\n"))
+    for counts, order in (
+        ({"book": 0, "film": 0, "game": 0, "man": 0}, ["film", "book", "man", "game"]),
+        ({"book": 2, "film": 1, "game": 2, "man": 0}, ["book", "game", "film", "man"]),
+    ):
+        complete = complete_map(counts, ["PER", "MISC"], pairs)
+        assert complete == pairs
+        assert list(complete) == order
+
+
+def test_missing_labels_take_the_default(tmp_path: Path) -> None:
+    pairs = read_label_map(write(tmp_path, "man\tPER\n"))
+    counts = {"book": 1, "film": 3, "man": 2}
+    assert complete_map(counts, ["PER", "O"], pairs, "O") == {
+        "man": "PER",
+        "film": "O",
+        "book": "O",
+    }
+    assert complete_map({"PER": 1, "book": 9}, ["PER"], None, "PER") == {
+        "book": "PER",
+        "PER": "PER",
+    }
+    assert complete_map({"PER": 1}, ["PER", "LOC"], None) == {"PER": "PER"}
+
+
+def test_missing_labels_are_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path, "man\tPER\n")
+    counts = dict.fromkeys(["book", "film", "man"], 1)
+    with pytest.raises(
+        ValueError, match=r"no source label for 'book', 'film': .*default_label"
+    ) as e:
+        complete_map(counts, ["PER"], read_label_map(path))
+    assert str(e.value).startswith(f"{path}: ")
+    with pytest.raises(ValueError, match=r"^without a label map, equal names: no source label for"):
+        complete_map(counts, ["PER", "man"], None)
+    with pytest.raises(ValueError, match=r"default_label 'O' is not a label of the source: .*PER$"):
+        complete_map(counts, ["PER"], read_label_map(path), "O")

@@ -190,6 +190,16 @@ def test_every_epoch_holds_every_example_once(folder: Path, buffer: int) -> None
         assert passes[0] != list(range(30))
 
 
+def test_sources_without_a_target(folder: Path) -> None:
+    streams = transfer_corpus(sources={"news": task_corpus(folder)})(NLP)
+    assert streams.tasks == ["news"]
+    assert {task_of(example.reference) for example in streams} == {"news"}
+    with pytest.raises(ValueError, match=r"no corpus of task 'target': set \[corpora.train.target"):
+        next(streams.stream(TARGET))
+    with pytest.raises(ValueError, match=r"corpora.train.sources\], found none"):
+        transfer_corpus()
+
+
 def test_the_order_depends_on_seed_task_and_epoch_alone(folder: Path) -> None:
     corpus = task_corpus(folder)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spacy_transfer.corpus.schemes import tags_of
-from spacy_transfer.pipeline.tasks import Task, TaskTags, head_labels, matched_tags
+from spacy_transfer.pipeline.tasks import Task, TaskTags, equal_tags, head_labels, matched_tags
 
 TARGET = Task("target", "ents", ("person", "place", "thing"))
 SOURCE = Task("source", "ents", ("LOC", "PER", "ORG"))
@@ -17,10 +17,9 @@ def alone(task: Task) -> TaskTags:
 
 
 def shared() -> tuple[TaskTags, TaskTags]:
-    labels, renamed = head_labels([TARGET, SOURCE], LABEL_MAP)
+    labels = head_labels([TARGET, SOURCE], LABEL_MAP)
     assert labels == ["LOC", "PER", "ORG", "thing"]
-    assert renamed == LABEL_MAP
-    return TaskTags(TARGET, labels, renamed, "BIOES"), TaskTags(SOURCE, labels, {}, "BIOES")
+    return TaskTags(TARGET, labels, LABEL_MAP, "BIOES"), TaskTags(SOURCE, labels, {}, "BIOES")
 
 
 def test_a_head_of_its_own() -> None:
@@ -63,13 +62,41 @@ def test_a_shared_head_predicts_the_labels_of_its_task_alone() -> None:
         assert transitions[order][:, order].tolist() == by_itself.transitions.tolist()
 
 
-def test_target_labels_that_share_a_source_label() -> None:
-    """Both are learned as the one label, which is read back as the first."""
+@pytest.mark.parametrize("first", ["city", "country"])
+def test_target_labels_that_share_a_source_label(first: str) -> None:
+    """Both are learned as the one label, which is read back as the first in the map."""
     target = Task("target", "ents", ("city", "country"))
-    labels, renamed = head_labels([target, SOURCE], {"city": "LOC", "country": "LOC"})
-    tags = TaskTags(target, labels, renamed, "BIO")
+    renamed = dict.fromkeys([first, *target.labels], "LOC")
+    tags = TaskTags(target, head_labels([target, SOURCE], renamed), renamed, "BIO")
     assert tags.encode(["B-city"]).tolist() == tags.encode(["B-country"]).tolist()
-    assert tags.names[int(tags.encode(["B-country"])[0])] == "B-city"
+    assert tags.names[int(tags.encode(["B-country"])[0])] == f"B-{first}"
+
+
+def test_target_labels_that_are_nothing_in_the_source() -> None:
+    renamed = {**LABEL_MAP, "thing": "O"}
+    labels = head_labels([TARGET, SOURCE], renamed)
+    assert labels == ["LOC", "PER", "ORG"]
+    tags = TaskTags(TARGET, labels, renamed, "BIOES")
+    assert tags.encode(["B-thing", "E-thing", "O", "S-place"]).tolist()[:3] == [0, 0, 0]
+    assert tags.names[0] == "O"
+    assert len(tags.names) == 9
+
+
+def test_an_added_label_takes_the_source_label_of_its_name_or_one_of_its_own() -> None:
+    target = Task("target", "ents", ("place", "ORG", "lamp"))
+    labels = head_labels([target, SOURCE], {"place": "LOC"})
+    assert labels == ["LOC", "PER", "ORG", "lamp"]
+    of_target = TaskTags(target, labels, {"place": "LOC"}, "BIO")
+    of_source = TaskTags(SOURCE, labels, {}, "BIO")
+    assert of_target.ids["B-ORG"] == of_source.ids["B-ORG"]
+    assert of_target.ids["B-lamp"] not in of_source.names
+
+
+def test_what_a_shared_head_says_of_both_tasks_is_equal() -> None:
+    target, source = shared()
+    pairs = equal_tags(source, target)
+    assert all(one == other for one, other in pairs)
+    assert {source.names[number] for number, _ in pairs} == set(tags_of(("LOC", "PER"), "BIOES"))
 
 
 def test_matched_tags_follow_the_prefix() -> None:

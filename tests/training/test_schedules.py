@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,14 @@ from spacy.util import registry
 
 from spacy_transfer.corpus.marks import TARGET, task_of
 from spacy_transfer.corpus.readers import TaskStreams, task_corpus
-from spacy_transfer.training.schedules import Batch, Schedule, alternate, joint, target_only
+from spacy_transfer.training.schedules import (
+    Batch,
+    Schedule,
+    alternate,
+    joint,
+    source_only,
+    target_only,
+)
 
 TARGETS, SOURCES = 7, 5
 OneSource = Callable[[], TaskStreams]
@@ -53,6 +60,18 @@ def test_epoch_is_a_pass_over_the_target(streams: Callable[..., TaskStreams]) ->
     assert [b.epoch for b in islice(joint(7, 1)(streams("source")), 3)] == [0, 1, 2]
 
 
+def test_source_only_takes_no_target_and_sources_in_turns(
+    streams: Callable[..., TaskStreams],
+) -> None:
+    batches = list(islice(source_only(3)(streams("a", "b")), 20))
+    assert [tasks(batch) for batch in batches] == [["a"] * 3, ["b"] * 3] * 10
+    # An epoch is a pass over the first source, of five by threes.
+    assert [batch.epoch for batch in batches[:8]] == [0, 0, 0, 0, 1, 1, 1, 1]
+    seen = [text for batch in texts(batches[::2]) for text in batch]
+    assert sorted(seen[:SOURCES]) == sorted(seen[SOURCES : 2 * SOURCES])
+    assert texts(batches[::2]) == texts(list(islice(source_only(3)(streams("a")), 10)))
+
+
 @pytest.mark.parametrize("probability", [0.2, 0.5, 0.9])
 def test_alternate_draws_the_target_as_often_as_told(
     streams: Callable[..., TaskStreams], probability: float
@@ -93,8 +112,34 @@ def test_a_source_is_gone_through_before_it_repeats(streams: Callable[..., TaskS
     assert sorted(seen[:SOURCES]) == sorted(seen[SOURCES:])
 
 
+def test_windows_sort_each_task_by_itself(streams: Callable[..., TaskStreams]) -> None:
+    """Each epoch of seven target and five source sentences has batches of two on average."""
+    for batch in islice(joint(2, 2, window=10)(streams("source")), 40):
+        assert tasks(batch) == sorted(tasks(batch), reverse=True)
+        assert set(tasks(batch)) == {TARGET, "source"}
+    for schedule, others in ((target_only(2, window=10), ()), (alternate(2, window=10), ("one",))):
+        drawn = islice(schedule(streams(*others)), 60)
+        batches = [batch for batch in drawn if tasks(batch)[0] == TARGET]
+        for epoch in range(3):
+            of_epoch = [batch for batch in batches if batch.epoch == epoch]
+            seen = sorted(text for batch in texts(of_epoch) for text in batch)
+            assert seen == sorted(example.reference.text for example in islice(streams(), TARGETS))
+            lengths = sorted(sorted(len(example) for example in batch) for batch in of_epoch)
+            pairs = pairwise(length for batch in lengths for length in batch)
+            # Half of its length of noise on each.
+            assert all(before <= 3 * after for before, after in pairs)
+
+
 @pytest.mark.parametrize(
-    "schedule", [target_only(2), alternate(2, seed=3), joint(2, 1)], ids=["only", "alt", "joint"]
+    "schedule",
+    [
+        target_only(2),
+        alternate(2, seed=3),
+        joint(2, 1),
+        target_only(2, window=3),
+        joint(2, 1, window=3),
+    ],
+    ids=["only", "alt", "joint", "only-window", "joint-window"],
 )
 def test_same_seed_same_batches(streams: Callable[..., TaskStreams], schedule: Schedule) -> None:
     first, again, other = (
@@ -113,7 +158,9 @@ def test_alternate_follows_its_seed(streams: Callable[..., TaskStreams]) -> None
     assert draws(0) != draws(1)
 
 
-@pytest.mark.parametrize("schedule", [alternate(), joint()], ids=["alternate", "joint"])
+@pytest.mark.parametrize(
+    "schedule", [alternate(), joint(), source_only()], ids=["alternate", "joint", "source"]
+)
 def test_transfer_needs_a_source(streams: Callable[..., TaskStreams], schedule: Schedule) -> None:
     with pytest.raises(ValueError, match=r"needs a source: set \[corpora.train.sources\]"):
         next(schedule(streams()))
@@ -124,7 +171,9 @@ def test_transfer_needs_a_source(streams: Callable[..., TaskStreams], schedule: 
     [
         ("TargetOnly", {"batch_size": 0}, "batch sizes must be at least 1; found 0"),
         ("Alternate", {"batch_size": -1}, "batch sizes must be at least 1; found -1"),
+        ("SourceOnly", {"batch_size": 0}, "batch sizes must be at least 1; found 0"),
         ("Joint", {"source_size": 0}, "batch sizes must be at least 1; found 0"),
+        ("TargetOnly", {"window": 0}, "window must be at least 1; found 0"),
         ("Joint", {"batch_size": 3}, "unexpected argument: 'batch_size'"),
         ("Alternate", {"target_probability": 0.0}, "must be between 0 and 1; found 0.0"),
         ("Alternate", {"target_probability": 1.0}, "must be between 0 and 1; found 1.0"),
