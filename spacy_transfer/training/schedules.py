@@ -3,8 +3,9 @@
 Batches follow each other without end. An epoch is a pass over the target's training examples, or
 over the first source's where the target is not learned.
 
-With a `window` above 1, the sentences of so many batches are sorted by length before they are cut
-into these batches, whose order is drawn: faster, but the first epochs learn less.
+With a `window` above 1, the sentences of so many batches are sorted by length and cut into batches
+of equal numbers of tokens, whose order is drawn: a batch then has its size on average. That is a
+little faster, but batches of like sentences learn less in the first epochs.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 
+import pytest
 import spacy
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_transfer.training.buckets import by_length
+from spacy_transfer.training.buckets import by_length, equal_parts
 
 NLP = spacy.blank("en")
 
@@ -22,26 +23,37 @@ def lengths(examples: list[Example]) -> list[int]:
     return [len(example) for example in examples]
 
 
-def test_batches_are_of_like_length() -> None:
+def test_parts_have_equal_numbers_of_tokens() -> None:
+    parts = equal_parts(sentences(*[2] * 30, *[6] * 20, *[20] * 3), 6)
+    assert [sum(lengths(part)) for part in parts] == pytest.approx([40] * 6, abs=6)
+    assert [len(part) for part in parts] == [20, 13, 7, 7, 4, 2]
+    assert lengths([e for part in parts for e in part]) == [2] * 30 + [6] * 20 + [20] * 3
+
+
+def test_an_example_longer_than_a_part_is_alone() -> None:
+    assert [lengths(part) for part in equal_parts(sentences(1, 1, 1, 1, 50), 3)] == [[1] * 4, [50]]
+    assert [lengths(part) for part in equal_parts(sentences(7), 1)] == [[7]]
+
+
+def test_batches_are_of_like_length_and_equal_token_counts() -> None:
     rng = random.Random(0)
-    corpus = sentences(*(rng.randint(2, 40) for _ in range(503)))
-    batches = [batch for _, batch in by_length(((0, example) for example in corpus), 10, 60, "0")]
-    assert [len(batch) for batch in batches].count(10) == 47
-    assert [len(batch) for batch in batches].count(11) == 3
+    corpus = sentences(*(rng.randint(2, 40) for _ in range(500)))
+    batches = [batch for _, batch in by_length(((0, example) for example in corpus), 10, 50, "0")]
+    assert len(batches) == 50
     assert sorted(map(id, (e for batch in batches for e in batch))) == sorted(map(id, corpus))
-    # Lengths are within a factor of 1.5 / 0.5 of each other, but where two such ranges meet.
-    widths = [max(lengths(batch)) / min(lengths(batch)) for batch in batches]
-    assert sum(width <= 3 for width in widths) > 40
-    steps = sum(max(lengths(batch)) for batch in batches)
-    assert steps < 0.8 * sum(max(lengths(corpus[i : i + 10])) for i in range(0, 500, 10))
+    tokens = sum(lengths(corpus)) / 50
+    for batch in batches:
+        assert sum(lengths(batch)) == pytest.approx(tokens, abs=40)
+        assert max(lengths(batch)) <= 1.5 * min(lengths(batch)) + 4
     first = [min(lengths(batch)) for batch in batches]
     assert first != sorted(first)
 
 
-def test_the_last_window_of_an_epoch_is_cut_evenly() -> None:
+def test_the_last_window_of_an_epoch_has_batches_of_the_same_size() -> None:
     stream = ((0, example) for example in sentences(*[5] * 27))
-    assert [len(batch) for _, batch in by_length(stream, 5, 4, "0")] == [5, 5, 5, 5, 7]
-    stream = ((0, example) for example in sentences(5, 6))
+    sizes = [len(batch) for _, batch in by_length(stream, 5, 4, "0")]
+    assert sizes == [5, 5, 5, 5, 7]
+    stream = ((0, example) for example in sentences(5, 5))
     assert [len(batch) for _, batch in by_length(stream, 5, 4, "0")] == [2]
 
 
