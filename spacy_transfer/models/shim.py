@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from thinc.api import Optimizer, PyTorchShim, get_torch_default_device
+from thinc.api import ArgsKwargs, Optimizer, PyTorchShim, get_torch_default_device
 from torch import Tensor
 
 from spacy_transfer.models.device import default_device, require_device
@@ -149,6 +150,12 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
                 if name in old:
                     weights[tuple(slice(n) for n in old[name].shape)] = old[name]
         self._take(blueprint, network, self.device)
+
+    def predict(self, inputs: ArgsKwargs) -> Any:
+        """Run the network in evaluation mode, and leave it there: threads may share it."""
+        network = self.network.eval()
+        with torch.no_grad():
+            return network(*inputs.args, **inputs.kwargs)
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step over the parameters that have gradients and clear those.

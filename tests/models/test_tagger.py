@@ -108,6 +108,16 @@ def test_dropout_rate_of_the_model_reaches_the_network(make_model: Make, nlp: La
     assert total() != total()
 
 
+def test_threads_may_predict_with_one_model(make_model: Make, nlp: Language) -> None:
+    """One that ends must not put the network into training mode while another is at work."""
+    model = make_model("T-B")
+    network, batch = shim_of(model).network, [part(nlp, "target", gold=False)]
+    model.predict(batch)
+    assert not any(module.training for module in network.modules())
+    model.begin_update([part(nlp, "target")])
+    assert all(module.training for module in network.modules())
+
+
 def test_before_initialisation(nlp: Language) -> None:
     with pytest.raises(ValueError, match=r"not initialised: call nlp.initialize"):
         transfer_tagger(ENCODER, OBJECTIVE).predict([part(nlp, "target", gold=False)])
