@@ -40,22 +40,25 @@ def write(docs: Iterable[Doc], path: Path) -> None:
     convert(text, path.with_suffix(".spacy"), "ents", scheme="BIOES")
 
 
-def main() -> None:
+def write_corpus(train: Path, test: Path, output: Path, sentences: int) -> None:
     """Write all three parts."""
+    output.mkdir(parents=True, exist_ok=True)
+    of_train, of_test = read(train, sentences), read(test, sentences)
+    word = next(token for doc in of_train for token in doc if not token.ent_type_)
+    dev = Doc(word.vocab, words=[word.text], ents=["O"])
+    for name, docs in ("train", of_train), ("dev", [dev]), ("test", of_test):
+        write(docs, output / name)
+        print(f"{name}: {len(docs)} sentences, {sum(map(len, docs))} words")
+
+
+def main() -> None:
+    """Write the corpus that the command line names."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("train", type=Path)
     parser.add_argument("test", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--sentences", type=int, default=2000)
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    train = read(arguments.train, arguments.sentences)
-    test = read(arguments.test, arguments.sentences)
-    word = next(token for doc in train for token in doc if not token.ent_type_)
-    dev = Doc(word.vocab, words=[word.text], ents=["O"])
-    for name, docs in ("train", train), ("dev", [dev]), ("test", test):
-        write(docs, arguments.output / name)
-        print(f"{name}: {len(docs)} sentences, {sum(map(len, docs))} words")
+    write_corpus(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from compare import SAMPLE, System
-from corpora import read, write
+from corpora import write_corpus
 from environments import FOLDER
 from report import OURS, Row, groups, layout, spread
 from spacy.tokens import Doc
@@ -151,11 +151,7 @@ def main() -> None:
     options = parser.parse_args()
     device = options.device
     data = FOLDER / "corpus"
-    data.mkdir(parents=True, exist_ok=True)
-    train = read(options.train, options.sentences)
-    write(train, data / "train")
-    write(train[:1], data / "dev")
-    write(read(options.test, options.sentences), data / "test")
+    write_corpus(options.train, options.test, data, options.sentences)
 
     benches = [Bench(data, device, name, options.sentences) for name in options.precision]
     os.environ["BENCHMARK_DEVICE"] = str(device)

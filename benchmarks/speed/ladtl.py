@@ -19,13 +19,12 @@ from pathlib import Path
 import torch
 from report import layout, spread
 from spacy.training import Example
-from spacy.training.initialize import init_nlp
-from spacy.util import registry, resolve_dot_names
 from stages import Stopwatch
 
 from spacy_transfer.corpus.marks import TARGET, task_of
 from spacy_transfer.nn.tagger import TransferTagger
 from spacy_transfer.training.config import load_training_config
+from spacy_transfer.training.loop import set_up
 from spacy_transfer.training.schedules import joint
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "ladtl.cfg"
@@ -45,10 +44,8 @@ def main() -> None:
     paths = {"source": arguments.source, "target": arguments.target, "dev": arguments.target}
     paths |= {"label_map": arguments.label_map} if arguments.label_map else {}
     config = load_training_config(CONFIG, {f"paths.{k}": str(v) for k, v in paths.items()})
-    nlp = init_nlp(config)
-    resolved = nlp.config.interpolate()
-    optimizer = registry.resolve({"optimizer": resolved["training"]["optimizer"]})["optimizer"]
-    streams = resolve_dot_names(resolved, ["corpora.train"])[0](nlp)
+    setup = set_up(config)
+    nlp, optimizer = setup.nlp, setup.settings["optimizer"]
     stopwatch = Stopwatch()
     stopwatch.wrap(TransferTagger, "_mmd", "MMD")
 
@@ -62,7 +59,7 @@ def main() -> None:
         torch.set_num_threads(threads)
         for sentences in arguments.sentences:
             together, apart, share, tokens = [], [], [], []
-            batches = joint(sentences, sentences)(streams)
+            batches = joint(sentences, sentences)(setup.streams)
             nlp.update(next(batches), sgd=optimizer)
             for _ in range(arguments.rounds):
                 batch = next(batches)

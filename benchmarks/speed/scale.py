@@ -14,14 +14,13 @@ and of the clock; memory is the highest so far.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import random
 import resource
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import cycle, islice
@@ -35,8 +34,10 @@ from spacy.tokens import Doc, DocBin
 from spacy.util import registry
 from spacy.vocab import Vocab
 
+from spacy_transfer.corpus.columns import read_columns
 from spacy_transfer.corpus.docbin import docbin_writer
 from spacy_transfer.corpus.readers import read_docs
+from spacy_transfer.corpus.schemes import SchemeDetector
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "assets" / "clinical"
@@ -92,13 +93,14 @@ def meter(path: str) -> Callable[..., Language]:
 
 def sample() -> list[tuple[list[str], list[str]]]:
     """Words and tags of the training sentences of all specialties."""
-    sentences = []
-    for path in sorted(SAMPLE.glob("*/train.iob.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            for block in file.read().strip("\n").split("\n\n"):
-                words, tags = zip(*(line.split("\t") for line in block.split("\n")), strict=True)
-                sentences.append((list(words), list(tags)))
-    return sentences
+    return [
+        (
+            [token.text for token in doc],
+            [f"{token.ent_iob_}-{token.ent_type_}".rstrip("-") for token in doc],
+        )
+        for path in sorted(SAMPLE.glob("*/train.iob.gz"))
+        for doc in read_columns(path, "ents", SchemeDetector(path, None), Counter())
+    ]
 
 
 @lru_cache(maxsize=1_000_000)

@@ -33,10 +33,7 @@ from typing import Any
 
 import torch
 from report import Row, append, stage_table
-from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.training.initialize import init_nlp
-from spacy.util import registry, resolve_dot_names
 
 from spacy_transfer.corpus.readers import read_docs
 from spacy_transfer.models.shim import TransferShim
@@ -45,6 +42,7 @@ from spacy_transfer.nn.encoders import CharacterEncoder, WordEmbedding, WordEnco
 from spacy_transfer.nn.recurrent import BiRecurrent
 from spacy_transfer.nn.tagger import TransferTagger
 from spacy_transfer.training.config import load_training_config
+from spacy_transfer.training.loop import set_up
 from spacy_transfer.training.schedules import target_only
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "target_only.cfg"
@@ -142,12 +140,8 @@ class Bench:
 
     def __init__(self, train: Path, test: Path, sentences: int) -> None:
         config = load_training_config(CONFIG, {"paths.target": str(train), "paths.dev": str(test)})
-        self.nlp: Language = init_nlp(config)
-        training = self.nlp.config.interpolate()["training"]
-        self.optimizer = registry.resolve({"optimizer": training["optimizer"]})["optimizer"]
-        corpora = resolve_dot_names(self.nlp.config.interpolate(), ["corpora.train"])
-        self.streams = corpora[0](self.nlp)
-        docs = itertools.islice(read_docs(test, self.nlp.vocab), sentences)
+        self.setup = set_up(config)
+        docs = itertools.islice(read_docs(test, self.setup.nlp.vocab), sentences)
         self.test = [[token.text for token in doc] for doc in docs]
         self.sentences = sentences
         self.stopwatch = Stopwatch()
@@ -155,21 +149,23 @@ class Bench:
 
     def train(self, batch: int) -> None:
         """Time updates."""
-        batches = target_only(batch)(self.streams)
+        nlp, optimizer = self.setup.nlp, self.setup.settings["optimizer"]
+        batches = target_only(batch)(self.setup.streams)
         steps = max(1, self.sentences // batch)
         for number, examples in enumerate(itertools.islice(batches, WARM_UP + steps)):
             if number == WARM_UP:
                 self._reset()
             with self.stopwatch.stage("spaCy"):
-                self.nlp.update(examples, drop=0.0, sgd=self.optimizer)
+                nlp.update(examples, drop=0.0, sgd=optimizer)
 
     def tag(self, batch: int | None) -> None:
         """Time tagging; None is the pipeline's own batch size."""
+        nlp = self.setup.nlp
         for sentences in self.test[:WARM_UP], self.test:
-            docs = [Doc(self.nlp.vocab, words=words) for words in sentences]
+            docs = [Doc(nlp.vocab, words=words) for words in sentences]
             self._reset()
             with self.stopwatch.stage("spaCy"):
-                deque(self.nlp.pipe(docs, batch_size=batch), maxlen=0)
+                deque(nlp.pipe(docs, batch_size=batch), maxlen=0)
 
     def _reset(self) -> None:
         self.stopwatch.seconds.clear()

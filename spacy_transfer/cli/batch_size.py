@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from spacy_transfer.cli._errors import clear_errors
+from spacy_transfer.cli._options import Code, GpuId
 
 
 def batch_size(
     ctx: typer.Context,
     config: Annotated[Path, typer.Argument(help="Training config, as for `train`.")],
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU to try batches on.")] = 0,
-    code: Annotated[
-        Path | None, typer.Option("--code", "-c", help="Python file that registers functions.")
-    ] = None,
+    gpu_id: GpuId = 0,
+    code: Code = None,
 ) -> None:
     """Find the largest batch that fits into a GPU, and how fast each size is.
 

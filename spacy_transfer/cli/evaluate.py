@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spacy_transfer.cli._errors import clear_errors
+from spacy_transfer.cli._options import Code, GpuId
 
 
 def evaluate(
@@ -16,12 +17,8 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A JSON file for the scores.")
     ] = None,
-    gpu_id: Annotated[
-        int, typer.Option("--gpu-id", "-g", help="GPU, with or without cupy; -1 for the CPU.")
-    ] = -1,
-    code: Annotated[
-        Path | None, typer.Option("--code", "-c", help="Python file that registers functions.")
-    ] = None,
+    gpu_id: GpuId = -1,
+    code: Code = None,
 ) -> None:
     """Evaluate a trained pipeline: `spacy evaluate`, on a GPU without cupy too."""
     from spacy.cli._util import import_code

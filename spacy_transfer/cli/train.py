@@ -8,18 +8,15 @@ from typing import Annotated
 import typer
 
 from spacy_transfer.cli._errors import clear_errors
+from spacy_transfer.cli._options import Code, GpuId
 
 
 def train(
     ctx: typer.Context,
     config: Annotated[Path, typer.Argument(help="Training config, as for `spacy train`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the results.")],
-    gpu_id: Annotated[
-        int, typer.Option("--gpu-id", "-g", help="GPU, with or without cupy; -1 for the CPU.")
-    ] = -1,
-    code: Annotated[
-        Path | None, typer.Option("--code", "-c", help="Python file that registers functions.")
-    ] = None,
+    gpu_id: GpuId = -1,
+    code: Code = None,
 ) -> None:
     """Train a pipeline on a target corpus and its sources.
 

@@ -14,6 +14,11 @@ def send(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device, non_blocking=device.type == "cuda")
 
 
+def within(time: int, lengths: Tensor) -> Tensor:
+    """Which of `time` positions lie within the lengths [n]: [n, time]."""
+    return torch.arange(time, device=lengths.device) < lengths.unsqueeze(1)
+
+
 @dataclass(frozen=True)
 class Packed:
     """Ragged sequences, time-major, longest first (the layout of torch's `PackedSequence`).

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from spacy_transfer.nn.batch import within
 from spacy_transfer.nn.kernels import chain
 
 
@@ -68,7 +69,7 @@ class CRF(nn.Module):
     def score(self, emissions: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
         """The score f of the tags ([batch, time] int64, anything in the padding): [batch]."""
         emissions, start, transitions, end, lengths = self._scores(emissions, lengths)
-        inside = _inside(emissions.shape[1], lengths)
+        inside = within(emissions.shape[1], lengths)
         tags = tags.masked_fill(~inside, 0)
         gold = emissions.gather(2, tags.unsqueeze(2)).squeeze(2).masked_fill(~inside, 0)
         return gold.sum(1) + _path_score(start, transitions, end, tags, lengths)
@@ -95,7 +96,7 @@ class CRF(nn.Module):
         if loops is not None:
             return chain.log_partition(loops, *scores, tags=tags, cost=cost)
         emissions, start, transitions, end, lengths = scores
-        tags = tags.masked_fill(~_inside(emissions.shape[1], lengths), 0)
+        tags = tags.masked_fill(~within(emissions.shape[1], lengths), 0)
         gold = tags.unsqueeze(2)
         # Relative to the gold emissions, the loss is not the small difference of two large sums.
         margins = emissions - emissions.gather(2, gold)
@@ -142,7 +143,7 @@ class CRF(nn.Module):
             torch.add(before.unsqueeze(1), into, out=ways)
             torch.amax(ways, 2, out=now).add_(score)
         final, tags = _last(best, lengths).max(1)
-        inside = _inside(emissions.shape[1], lengths)
+        inside = within(emissions.shape[1], lengths)
         path = [tags]
         for before, going_on in zip(best[:-1].flip(0), inside.T[1:].flip(0), strict=True):
             # Which label led here is found again from the scores: cheaper than keeping it for all.
@@ -171,11 +172,6 @@ class CRF(nn.Module):
         return emissions.to(dtype), start, transitions, end, lengths
 
 
-def _inside(steps: int, lengths: Tensor) -> Tensor:
-    """Which positions lie within the lengths: [batch, time]."""
-    return torch.arange(steps, device=lengths.device) < lengths.unsqueeze(1)
-
-
 def _last(x: Tensor, lengths: Tensor) -> Tensor:
     """What x [time, batch, labels] holds for the last token of each sequence: [batch, labels]."""
     return x[lengths - 1, torch.arange(len(lengths), device=x.device)]
@@ -187,7 +183,7 @@ def _path_score(
     """What start, transitions and end add to f of the tags (any labels in the padding): [batch]."""
     steps = tags[:, :-1] * len(start) + tags[:, 1:]
     moves = transitions.flatten().index_select(0, steps.flatten()).view_as(steps)
-    moves = moves.masked_fill(~_inside(steps.shape[1], lengths - 1), 0)
+    moves = moves.masked_fill(~within(steps.shape[1], lengths - 1), 0)
     last = tags.gather(1, lengths.unsqueeze(1) - 1).squeeze(1)
     return start.index_select(0, tags[:, 0]) + moves.sum(1) + end.index_select(0, last)
 
@@ -245,7 +241,7 @@ def _forward_backward(
         bounded = (spread < limit) & (peak > -math.inf).all()
         method = _scaled if bounded.item() else _logarithmic
         log_z, marginals, moves = method(scores, transitions, lengths)
-        inside = _inside(emissions.shape[1], lengths)
+        inside = within(emissions.shape[1], lengths)
         log_z = log_z + peak.T.masked_fill(~inside, 0).sum(1)
         return log_z, marginals.transpose(0, 1).masked_fill(~inside.unsqueeze(2), 0), moves
 
@@ -292,11 +288,11 @@ def _scaled(scores: Tensor, transitions: Tensor, lengths: Tensor) -> tuple[Tenso
     backward, onward = (_reverse(x[:, 1], backwards) for x in (products, states))
     marginals = forward * backward
     total = marginals.sum(2, keepdim=True)
-    moving = _inside(len(scores), lengths - 1).T.unsqueeze(2)
+    moving = within(len(scores), lengths - 1).T.unsqueeze(2)
     leaving = (forward / total).masked_fill(~moving, 0)
     moves = torch.bmm(leaving[:-1].permute(1, 2, 0), onward[1:].transpose(0, 1)) * kernel
 
-    inside = _inside(len(scores), lengths).T
+    inside = within(len(scores), lengths).T
     log_z = norms[:, 0, :, 0].log().masked_fill(~inside, 0).sum(0) + (lengths - 1) * peak
     return log_z + _last(forward, lengths).sum(1).log(), marginals / total, moves
 
@@ -323,13 +319,13 @@ def _logarithmic(
     forward = states[:, 0]
     backward, onward = (_reverse(x[:, 1], backwards) for x in (products, states))
     total = (forward + backward).logsumexp(2, keepdim=True).clamp(min=lowest)
-    moving = _inside(len(scores), lengths - 1).T.unsqueeze(2)
+    moving = within(len(scores), lengths - 1).T.unsqueeze(2)
     leaving = (forward - total).masked_fill(~moving, -math.inf)
     moves = torch.zeros_like(transitions).repeat(len(lengths), 1, 1)
     for here, there in zip(leaving[:-1], onward[1:], strict=True):
         moves += (here.unsqueeze(2) + transitions + there.unsqueeze(1)).exp()
 
-    inside = _inside(len(scores), lengths).T
+    inside = within(len(scores), lengths).T
     log_z = norms[:, 0, :, 0].masked_fill(~inside, 0).sum(0)
     log_z = log_z + _last(forward, lengths).logsumexp(1)
     return log_z, (forward + backward - total).exp(), moves

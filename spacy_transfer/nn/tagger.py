@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spacy_transfer.nn.batch import GroupBatch, TaskPart, TokenBatch, send
+from spacy_transfer.nn.batch import GroupBatch, TaskPart, TokenBatch, send, within
 from spacy_transfer.nn.crf import CRF, Constraints
 from spacy_transfer.nn.crf_l2 import crf_l2
 from spacy_transfer.nn.encoders import (
@@ -113,7 +113,7 @@ class TaggedPart:
 
     def tokens(self) -> tuple[Tensor, Tensor]:
         """Hidden states [tokens, hidden] and gold tags [tokens] of the part, padding left out."""
-        inside = torch.arange(self.index.shape[1]) < self.lengths[:, None]
+        inside = within(self.index.shape[1], self.lengths)
         places = send(inside.flatten().nonzero().squeeze(1), self.index.device)
         return self.hidden[self.index.flatten()[places]], self.gold.flatten()[places]
 

@@ -122,8 +122,9 @@ def _batches(streams: TaskStreams, task: str, size: int, window: int) -> Iterato
         seed = f"{streams.seed}/{task}/batches"
         for epoch, examples in by_length(stream, size, window, seed):
             yield Batch(examples, epoch)
-    while taken := list(islice(stream, size)):
-        yield Batch([example for _, example in taken], taken[0][0])
+    else:
+        while taken := list(islice(stream, size)):
+            yield Batch([example for _, example in taken], taken[0][0])
 
 
 def _sources(streams: TaskStreams) -> list[str]:

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from spacy_transfer.cli import app
 from spacy_transfer.training import batch_size
 from spacy_transfer.training.batch_size import Trial
+from tests.cli.running import exit_code
 from tests.conftest import SMALL_CONFIG
 
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as caught:
-        app(["batch-size", *map(str, arguments)])
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
+run = partial(exit_code, "batch-size")
 
 
 def test_prints_every_size(

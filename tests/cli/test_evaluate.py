@@ -2,21 +2,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from spacy.cli.evaluate import evaluate
 from spacy.language import Language
 
-from spacy_transfer.cli import app
 from spacy_transfer.corpus.marks import TARGET
+from tests.cli.running import exit_code
 
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as caught:
-        app(["evaluate", *map(str, arguments)])
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
+run = partial(exit_code, "evaluate")
 
 
 def test_the_scores_are_those_of_spacy(

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from spacy_transfer.cli import app
+from tests.cli.running import exit_code
 
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as caught:
-        app(["scores", *map(str, arguments)])
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
+run = partial(exit_code, "scores")
 
 
 def test_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

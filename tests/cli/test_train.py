@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import spacy
 import torch
 
-from spacy_transfer.cli import app
 from spacy_transfer.models import device, shim
+from tests.cli.running import exit_code
 from tests.conftest import SMALL_CONFIG, Train
 
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as caught:
-        app(["train", *map(str, arguments)])
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
+run = partial(exit_code, "train")
 
 
 def test_settings_are_overridden(train: Train, tmp_path: Path) -> None:
