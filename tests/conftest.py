@@ -203,16 +203,18 @@ def train(
         "dev": corpus_files(TARGET, 10, seed=1),
         "label_map": label_map_file,
     }
-    encoder = "components.transfer_ner.model.encoder"
 
     def run(
         settings: dict[str, object] | None = None,
         config: Path = SMALL_CONFIG,
         output: Path = tmp_path / "out",
     ) -> Run:
-        text = config.read_text(encoding="utf-8").split("[system]")[0]
+        text = config.read_text(encoding="utf-8")
+        listed = text.split("[system]")[0]
+        component = text.split('pipeline = ["')[1].split('"')[0]
+        encoder = f"components.{component}.model.encoder"
         given: dict[str, object] = {
-            **{f"paths.{name}": path for name, path in paths.items() if f"\n{name} = " in text},
+            **{f"paths.{name}": path for name, path in paths.items() if f"\n{name} = " in listed},
             **{f"{encoder}.{name}": value for name, value in SMALL_ENCODER.items()},
             "training.max_steps": 4,
             "training.eval_frequency": 2,

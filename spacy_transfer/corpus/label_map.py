@@ -58,13 +58,26 @@ def matched_labels(
 ) -> list[tuple[str, str]]:
     """The pairs (target label, source label) that mean the same, in the order of `target_labels`.
 
-    Without a map, labels of equal name match. With one, each of its pairs must name a label of
-    the source (ValueError otherwise). A target label that does not occur is passed over with a
-    warning, since a small sample of the target need not hold every label.
+    Without a map, labels of equal name match. Pairs of a map with labels that do not occur are
+    passed over: see `check_label_map`.
+    """
+    sources = set(source_labels)
+    if label_map is None:
+        return [(label, label) for label in target_labels if label in sources]
+    return [
+        (target, label_map[target]) for target in target_labels if label_map.get(target) in sources
+    ]
+
+
+def check_label_map(
+    label_map: Mapping[str, str], target_labels: Iterable[str], source_labels: Iterable[str]
+) -> None:
+    """Hold a map against the labels of the target and of all sources together.
+
+    ValueError where a pair names a label that no source has. Warns of a target label that does not
+    occur: a small sample of the target need not hold every label.
     """
     targets, sources = list(target_labels), set(source_labels)
-    if label_map is None:
-        return [(label, label) for label in targets if label in sources]
     for target, source in label_map.items():
         if source not in sources:
             raise ValueError(
@@ -77,7 +90,6 @@ def matched_labels(
                 f"which has {', '.join(sorted(targets))}; the pair is passed over",
                 stacklevel=2,
             )
-    return [(target, label_map[target]) for target in targets if target in label_map]
 
 
 def complete_map(
@@ -85,6 +97,7 @@ def complete_map(
     source_labels: Iterable[str],
     label_map: Mapping[str, str] | None,
     default_label: str | None = None,
+    union: bool = False,
 ) -> dict[str, str]:
     """A source label for each target label, as a CRF over source labels needs (Yang et al. 2017,
     T-A, §3.2.1); in the order in which the target labels of a source label go before each other.
@@ -99,19 +112,26 @@ def complete_map(
             where they are of spans.
         label_map: pairs of labels as `matched_labels` takes them.
         default_label: the source label of all target labels that match none.
+        union: whether target labels that match none stand for themselves instead, beside the labels
+            of the sources.
 
-    Raises ValueError for a target label without a source label, and a default that does not exist.
+    Raises ValueError for a target label without a source label, a default that does not exist, and
+    a default with a union.
     """
+    if union and default_label is not None:
+        raise ValueError("expected either a default_label or union = true; found both")
     sources = list(source_labels)
     matched = dict(matched_labels(target_counts, sources, label_map))
     complete = {target: matched[target] for target in label_map or matched if target in matched}
     missing = [label for label in target_counts if label not in matched]
-    if missing and default_label is None:
+    if union:
+        complete |= {label: label for label in missing}
+    elif missing and default_label is None:
         place = "without a label map, equal names" if label_map is None else _file(label_map)
         raise ValueError(
             f"{place}: no source label for {', '.join(map(repr, missing))}: T-A needs one for each "
             f"label of the target; add lines `target label<TAB>source label`, or name one in "
-            f"default_label for all that are missing"
+            f"default_label for all that are missing, or keep those as they are with union = true"
         )
     if default_label is not None:
         if default_label not in sources:

@@ -76,6 +76,29 @@ def read_docs(path: Path, vocab: Vocab) -> Iterator[Doc]:
         yield from (doc for doc in docs.get_docs(vocab) if len(doc))
 
 
+def read_lengths(path: Path) -> Iterator[int]:
+    """The lengths in tokens of what `read_docs` reads, without the cost of making it."""
+    for docs in read_shards(path):
+        yield from (len(tokens) for tokens in docs.tokens if len(tokens))
+
+
+def check_rate(rate: float) -> None:
+    """Raise ValueError unless `rate` is a labeling rate."""
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate {rate}: expected a share above 0 and up to 1")
+
+
+def kept_places(count: int, rate: float, seed: int) -> frozenset[int]:
+    """Which of `count` sentences a sample of `rate` keeps: rate * count of them, at least one.
+
+    Samples with the same seed are nested: a smaller rate keeps a part of what a larger one keeps.
+    (Yang et al. 2017, §4.2)
+    """
+    places = list(range(count))
+    random.Random(seed).shuffle(places)
+    return frozenset(places[: max(1, round(rate * count))])
+
+
 class TaskCorpus:
     """The labelled examples of one task: calling it with `nlp` streams them in file order.
 
@@ -83,12 +106,17 @@ class TaskCorpus:
     `spacy.Corpus.v1`, which also says how `max_length` cuts.
     """
 
-    def __init__(self, path: Path, layer: str, max_length: int, limit: int) -> None:
+    def __init__(
+        self, path: Path, layer: str, max_length: int, limit: int, rate: float, rate_seed: int
+    ) -> None:
         check_layer(layer)
+        check_rate(rate)
         shards(path)
         self.path = path
         self.layer = layer
         self._limit = limit or None
+        self._rate = rate
+        self._rate_seed = rate_seed
         self._corpus = Corpus(path, max_length=max_length)
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
@@ -98,7 +126,7 @@ class TaskCorpus:
         or none with annotation of the layer.
         """
         count, annotated = 0, False
-        docs = itertools.islice(read_docs(self.path, nlp.vocab), self._limit)
+        docs = self._kept(read_docs(self.path, nlp.vocab))
         for example in self._corpus.make_examples(nlp, docs):
             count += 1
             annotated = annotated or is_annotated(example.reference, self.layer)
@@ -110,9 +138,26 @@ class TaskCorpus:
                 self.path, None, f"none of {count} documents is annotated in layer {self.layer!r}"
             )
 
+    def lengths(self) -> Iterator[int]:
+        """The tokens of each document that it reads, before any is cut."""
+        return self._kept(read_lengths(self.path))
+
+    def _kept(self, items: Iterator[Item]) -> Iterator[Item]:
+        """What the rate and the limit keep of one item a document."""
+        if self._rate < 1:
+            count = sum(1 for _ in read_lengths(self.path))
+            places = kept_places(count, self._rate, self._rate_seed)
+            items = (item for place, item in enumerate(items) if place in places)
+        return itertools.islice(items, self._limit)
+
 
 def task_corpus(
-    path: Path | None, layer: str = "ents", max_length: int = 0, limit: int = 0
+    path: Path | None,
+    layer: str = "ents",
+    max_length: int = 0,
+    limit: int = 0,
+    rate: float = 1.0,
+    rate_seed: int = 0,
 ) -> TaskCorpus:
     """The registered reader `spacy_transfer.TaskCorpus.v1`.
 
@@ -120,16 +165,19 @@ def task_corpus(
     sentence: a corpus of millions belongs in a folder of shards, as `convert` writes it. layer:
     where the gold lives: `ents`, `tag` or `spans:KEY`. max_length: documents of this many tokens
     or more are cut into their sentences where these are annotated, left out otherwise; 0 keeps
-    all. limit: read the first so many documents only; 0 reads all.
+    all. limit: read the first so many documents only; 0 reads all. rate: the labeling rate, a share
+    of the documents (see `kept_places`). rate_seed: which ones; `spacy transfer sample` keeps the
+    same.
 
-    Raises ValueError without a path or for an unknown layer, CorpusError when there is no corpus.
+    Raises ValueError without a path, for an unknown layer, or for a rate that is none, CorpusError
+    when there is no corpus.
     """
     if path is None:
         raise ValueError(
             "a corpus has no path: set it in [paths] of the config or on the command line, "
             "as in --paths.target FILE.spacy"
         )
-    return TaskCorpus(Path(path), layer, max_length, limit)
+    return TaskCorpus(Path(path), layer, max_length, limit, rate, rate_seed)
 
 
 class TaskStreams:

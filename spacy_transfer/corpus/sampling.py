@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.corpus.readers import read_docs, read_shards
+from spacy_transfer.corpus.readers import check_rate, kept_places, read_docs, read_shards
 
 
 class Counts(NamedTuple):
@@ -21,16 +20,6 @@ class Counts(NamedTuple):
     of_sentences: int
     tokens: int
     of_tokens: int
-
-
-def kept_places(count: int, rate: float, seed: int) -> frozenset[int]:
-    """Which of `count` sentences a sample of `rate` keeps: rate * count of them, at least one.
-
-    Samples with the same seed are nested: a smaller rate keeps a part of what a larger one keeps.
-    """
-    places = list(range(count))
-    random.Random(seed).shuffle(places)
-    return frozenset(places[: max(1, round(rate * count))])
 
 
 def sample_corpus(
@@ -43,8 +32,7 @@ def sample_corpus(
     Raises ValueError for a rate outside (0, 1] or outputs that are no two `.spacy` files,
     CorpusError for an input that is no corpus, is empty, or leaves nothing for `rest`.
     """
-    if not 0 < rate <= 1:
-        raise ValueError(f"rate {rate}: expected a share above 0 and up to 1")
+    check_rate(rate)
     for path in (output, rest):
         if path is not None and path.suffix != ".spacy":
             raise ValueError(f"{path}: expected a file name that ends in .spacy")

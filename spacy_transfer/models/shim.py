@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from thinc.api import ArgsKwargs, Optimizer, PyTorchShim, get_torch_default_devi
 from torch import Tensor
 
 from spacy_transfer.models.device import default_device, require_device
+from spacy_transfer.models.gazetteer import POSITIONS, Gazetteer
 from spacy_transfer.models.optimizer import Adagrad, ModuleAdagrad
 from spacy_transfer.models.vocabulary import Normalizer, Vocabulary
 from spacy_transfer.nn.encoders import EncoderSettings
@@ -23,6 +24,22 @@ from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.nn.tagger import TaggerSizes, TransferTagger
 
 _HEADER = "spacy_transfer.tagger.v1"
+_GAZETTEER = "gazetteer."
+
+
+@dataclass(frozen=True)
+class WordLevel:
+    """What a word level is built from.
+
+    Attributes:
+        words: its trained words, in the order of their rows (from 1).
+        width: width of its word embeddings.
+        static: whether other words are looked up in the pipeline's static vectors.
+    """
+
+    words: list[str]
+    width: int
+    static: bool = True
 
 
 @dataclass(frozen=True)
@@ -35,8 +52,10 @@ class Blueprint:
         sharing: which parameters the tasks share.
         tasks: number of tags of each task, the target first.
         matched: number of matched tag pairs of each source.
-        words: the trained words of each word level, in the order of their rows (from 1).
+        words: the word levels.
         characters: the trained characters, in the order of their rows (from 1).
+        gazetteers: names of the word lists that give features.
+        gazetteer_lower: whether their words are compared in lower case.
     """
 
     encoder: EncoderSettings
@@ -44,25 +63,36 @@ class Blueprint:
     sharing: Sharing
     tasks: dict[str, int]
     matched: dict[str, int]
-    words: dict[str, list[str]]
+    words: dict[str, WordLevel]
     characters: str
+    gazetteers: list[str] = field(default_factory=list)
+    gazetteer_lower: bool = False
 
     def build(self) -> TransferTagger:
         """An untrained network of this shape."""
         sizes = TaggerSizes(
             tasks=self.tasks,
-            words={group: len(words) + 1 for group, words in self.words.items()},
+            words={
+                group: (len(level.words) + 1, level.width) for group, level in self.words.items()
+            },
             characters=len(self.characters) + 1,
             matched=self.matched,
+            features=len(POSITIONS) * len(self.gazetteers),
         )
         return TransferTagger(self.encoder, self.objective, self.sharing, sizes)
 
-    def vocabularies(self) -> dict[str, Vocabulary]:
+    def vocabularies(self, gazetteer: Gazetteer | None) -> dict[str, Vocabulary]:
         """How the Docs of each word level become indices."""
         normalize = Normalizer(self.encoder.lower, self.encoder.zero_digits)
         return {
-            group: Vocabulary(words, self.characters, normalize)
-            for group, words in self.words.items()
+            group: Vocabulary(
+                level.words,
+                self.characters,
+                normalize,
+                static=level.static,
+                gazetteer=gazetteer,
+            )
+            for group, level in self.words.items()
         }
 
     def with_tasks(self, tasks: dict[str, int]) -> Blueprint:
@@ -72,7 +102,7 @@ class Blueprint:
             self,
             tasks=tasks,
             matched={task: pairs for task, pairs in self.matched.items() if task in tasks},
-            words={group: words for group, words in self.words.items() if group in groups},
+            words={group: level for group, level in self.words.items() if group in groups},
         )
 
     def to_json(self) -> str:
@@ -88,8 +118,12 @@ class Blueprint:
             encoder=EncoderSettings(**values["encoder"]),
             objective=ObjectiveSettings(**{**objective, "widths": tuple(objective["widths"])}),
             sharing=Sharing(**values["sharing"]),
-            **{f.name: values[f.name] for f in fields(cls)[3:]},
+            words={group: WordLevel(**level) for group, level in values["words"].items()},
+            **{name: values[name] for name in _PLAIN},
         )
+
+
+_PLAIN = ("tasks", "matched", "characters", "gazetteers", "gazetteer_lower")
 
 
 class TransferShim(PyTorchShim):  # type: ignore[misc]
@@ -113,6 +147,7 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         self._precision = precision
         self.blueprint: Blueprint | None = None
         self.vocabularies: dict[str, Vocabulary] = {}
+        self._gazetteer: Gazetteer | None = None
         self._adagrad: ModuleAdagrad | None = None
 
     @property
@@ -130,13 +165,23 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         """Where the network is."""
         return next(self.network.parameters()).device
 
-    def set_network(self, blueprint: Blueprint, network: TransferTagger) -> None:
+    def set_network(
+        self, blueprint: Blueprint, network: TransferTagger, gazetteer: Gazetteer | None = None
+    ) -> None:
         """Take a network that was built from `blueprint`; ValueError if its device is missing."""
-        self._take(blueprint, network, require_device(self._wanted or default_device()))
+        device = require_device(self._wanted or default_device())
+        self._take(blueprint, network, gazetteer, device)
 
-    def _take(self, blueprint: Blueprint, network: TransferTagger, device: torch.device) -> None:
+    def _take(
+        self,
+        blueprint: Blueprint,
+        network: TransferTagger,
+        gazetteer: Gazetteer | None,
+        device: torch.device,
+    ) -> None:
         self.blueprint = blueprint
-        self.vocabularies = blueprint.vocabularies()
+        self.vocabularies = blueprint.vocabularies(gazetteer)
+        self._gazetteer = gazetteer
         self._model = network.to(device)
         self._model.set_precision(self._precision)
         self._adagrad = None
@@ -149,7 +194,7 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
             for name, weights in network.state_dict().items():
                 if name in old:
                     weights[tuple(slice(n) for n in old[name].shape)] = old[name]
-        self._take(blueprint, network, self.device)
+        self._take(blueprint, network, self._gazetteer, self.device)
 
     def predict(self, inputs: ArgsKwargs) -> Any:
         """Run the network in evaluation mode, and leave it there: threads may share it."""
@@ -187,6 +232,8 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         if self.blueprint is None:
             return b""
         weights = {name: t.contiguous().cpu() for name, t in self.network.state_dict().items()}
+        if self._gazetteer is not None:
+            weights |= {_GAZETTEER + name: t for name, t in self._gazetteer.state().items()}
         return save(weights, metadata={_HEADER: self.blueprint.to_json()})
 
     def from_bytes(self, bytes_data: bytes) -> TransferShim:
@@ -199,13 +246,14 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         weights, header = _read_safetensors(bytes_data)
         try:
             blueprint = Blueprint.from_json(header)
+            gazetteer = _take_gazetteer(blueprint, weights)
             network = blueprint.build()
             network.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"the model's weights do not fit their header ({error}); nothing was loaded"
             ) from error
-        self._take(blueprint, network, self._device_or_cpu())
+        self._take(blueprint, network, gazetteer, self._device_or_cpu())
         return self
 
     def _device_or_cpu(self) -> torch.device:
@@ -214,6 +262,13 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         except ValueError as error:
             warnings.warn(f"{error}: the pipeline is loaded on the CPU", stacklevel=2)
             return torch.device("cpu")
+
+
+def _take_gazetteer(blueprint: Blueprint, weights: dict[str, Tensor]) -> Gazetteer | None:
+    if not blueprint.gazetteers:
+        return None
+    state = {name: weights.pop(_GAZETTEER + name).numpy() for name in ("words", "ends", "members")}
+    return Gazetteer(blueprint.gazetteers, blueprint.gazetteer_lower, **state)
 
 
 def _read_safetensors(data: bytes) -> tuple[dict[str, Tensor], str]:

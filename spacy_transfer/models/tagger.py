@@ -63,7 +63,7 @@ PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.
 def transfer_tagger(
     encoder: EncoderSettings,
     objective: ObjectiveSettings,
-    sharing: str = "T-B",
+    sharing: str | dict[str, str] = "T-B",
     device: str | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
 ) -> TransferModel:
@@ -73,7 +73,8 @@ def transfer_tagger(
     Args:
         encoder: kinds and widths of the encoders.
         objective: what is minimised.
-        sharing: which parameters the tasks share: T-A, T-B or T-C.
+        sharing: what sources have in common with the target: T-A, T-B or T-C, for all sources or
+            for each by its name.
         device: where the network is: a device of torch, such as `cuda:1`; null for that of
             `--gpu-id`, else of thinc. A saved pipeline whose device is missing loads on the CPU.
         precision: what the encoder computes in. Weights, the CRF and all other terms of the loss
@@ -83,8 +84,9 @@ def transfer_tagger(
     In training its input carries gold tags and its output is the loss, whose gradient is 1; in
     prediction the output is, for each task, an array of tag ids a Doc.
     """
-    if sharing not in PLANS:
-        raise ValueError(f"sharing must be one of {', '.join(PLANS)}; found {sharing!r}")
+    for plan in sharing.values() if isinstance(sharing, dict) else [sharing]:
+        if plan not in PLANS:
+            raise ValueError(f"sharing must be one of {', '.join(PLANS)}; found {plan!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; found {precision!r}")
     return Model(
@@ -94,7 +96,7 @@ def transfer_tagger(
         attrs={
             "encoder": encoder,
             "objective": objective,
-            "sharing": PLANS[sharing],
+            "sharing": sharing,
             "dropout_rate": 0.0,
         },
     )

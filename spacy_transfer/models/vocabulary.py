@@ -15,6 +15,7 @@ from spacy.attrs import ORTH
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
 
+from spacy_transfer.models.gazetteer import Gazetteer
 from spacy_transfer.nn.batch import Packed, TokenBatch, send
 
 UNKNOWN = 0
@@ -56,6 +57,12 @@ class VocabularyBuilder:
     surface: dict[str, str] = field(default_factory=dict)
     characters: set[str] = field(default_factory=set)
 
+    def merge(self, other: VocabularyBuilder) -> None:
+        """Add what another one counted."""
+        self.words.update(other.words)
+        self.surface = {**other.surface, **self.surface}
+        self.characters |= other.characters
+
     def add(self, doc: Doc) -> None:
         """Count the words of a Doc."""
         for token in doc:
@@ -79,10 +86,29 @@ class Vocabulary:
     own hash, so that a word is taken apart once, not at every batch.
     """
 
-    def __init__(self, words: Sequence[str], characters: str, normalize: Normalizer) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        characters: str,
+        normalize: Normalizer,
+        *,
+        static: bool = True,
+        gazetteer: Gazetteer | None = None,
+    ) -> None:
+        """List what is trained.
+
+        Args:
+            words: the trained words, in the order of their rows.
+            characters: the trained characters, in the order of theirs.
+            normalize: how words are written.
+            static: whether other words are looked up in the static vectors of the pipeline.
+            gazetteer: gives features of tokens.
+        """
         self.words = list(words)
         self.characters = characters
         self.normalize = normalize
+        self._static = static
+        self._gazetteer = gazetteer
         self._rows = {word: row for row, word in enumerate(self.words, start=1)}
         self._character_ids = {c: number for number, c in enumerate(characters, start=1)}
         self._cache: dict[int, _Entry] = {}
@@ -96,7 +122,8 @@ class Vocabulary:
         normalized = self.normalize(word)
         row = self._rows.get(normalized, UNKNOWN)
         ids = [self._character_ids.get(c, UNKNOWN) for c in word] or [UNKNOWN]
-        vector = vector_row(vectors, word, normalized) if row == UNKNOWN else -1
+        unseen = self._static and row == UNKNOWN
+        vector = vector_row(vectors, word, normalized) if unseen else -1
         return _Entry(row, np.array(ids, dtype=np.int64), vector)
 
     def _entries(self, docs: Sequence[Doc], hashes: NDArray[np.uint64]) -> list[_Entry]:
@@ -138,8 +165,15 @@ class Vocabulary:
             static_index=send(torch.tensor(static_index, dtype=torch.int64), device),
             static=send(torch.from_numpy(static), device),
             keys=distinct[by_length].tolist(),
+            features=self._features([docs[i] for i in order], device),
         )
         return tokens, torch.from_numpy(_inverse_permutation(order))
+
+    def _features(self, docs: Sequence[Doc], device: torch.device) -> torch.Tensor | None:
+        """Features of all tokens of Docs, longest first, in packed order."""
+        if self._gazetteer is None:
+            return None
+        return _pack([self._gazetteer.features(doc) for doc in docs], device).data
 
 
 def _inverse_permutation(order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -153,8 +187,8 @@ def _static(vectors: Vectors, rows: Sequence[int]) -> NDArray[np.float32]:
     return np.asarray(data.get() if hasattr(data, "get") else data, dtype=np.float32)
 
 
-def _pack(sequences: Sequence[NDArray[np.int64]], device: torch.device) -> Packed:
-    """Sequences, longest first, in packed order."""
+def _pack(sequences: Sequence[NDArray[Any]], device: torch.device) -> Packed:
+    """Sequences [length, ...], longest first, in packed order."""
     lengths = np.array([len(sequence) for sequence in sequences])
     steps = np.arange(lengths[0])
     inside = steps[:, None] < lengths[None, :]

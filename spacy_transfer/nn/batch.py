@@ -72,8 +72,10 @@ class TokenBatch:
             its rank here, so words are ordered by descending length in characters.
         rows: [distinct] rows of the trained word embeddings; 0 is the unknown word.
         static_index: [static] distinct words that are looked up in static vectors instead.
-        static: [static, word_embedding] those vectors.
+        static: [static, width] those vectors.
         keys: [distinct] numbers that stand for the words in other batches too; None without.
+        features: [tokens, features] inputs of the CRF beside the hidden states, packed; None
+            without.
     """
 
     words: Packed
@@ -82,6 +84,7 @@ class TokenBatch:
     static_index: Tensor
     static: Tensor
     keys: Sequence[int] | None = None
+    features: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ settings of the same two modules.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Literal, cast
 
 import torch
@@ -62,10 +62,6 @@ class EncoderSettings:
                 raise ValueError(f"{name} must be at least 1; found {value}")
         if not 0.0 <= self.word_dropout <= 1.0:
             raise ValueError(f"word_dropout must be between 0 and 1; found {self.word_dropout}")
-
-    def with_word_embedding(self, width: int) -> EncoderSettings:
-        """The same settings for word vectors of another width."""
-        return replace(self, word_embedding=width)
 
     @property
     def char_width(self) -> int:
@@ -208,12 +204,12 @@ class CharacterEncoder(nn.Module):
 class WordEncoder(nn.Module):
     """Word and character-level vectors of each token to its hidden state."""
 
-    def __init__(self, settings: EncoderSettings) -> None:
+    def __init__(self, settings: EncoderSettings, word_embedding: int) -> None:
         super().__init__()
         self.dropout = nn.Dropout(0.0)
         self.encoder = _stack(
             settings.word_encoder,
-            settings.word_embedding + settings.char_width,
+            word_embedding + settings.char_width,
             settings.word_hidden,
             settings.word_layers,
         )

@@ -1,37 +1,47 @@
-"""Which parameters the tasks share (Yang et al. 2017, §3.2)."""
+"""Which parameters each source has in common with the target (Yang et al. 2017, §3.2)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-SHARED = "shared"
+PLANS = ("T-A", "T-B", "T-C")
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """A sharing plan: at each level either one set of parameters for all tasks or one a task.
+    """A plan for each source.
 
-    Character embeddings and the character encoder are shared by every plan.
+    Character embeddings and the character encoder are shared by every plan. T-A shares all, T-B
+    all but the head (emission weights and CRF), T-C nothing else. What a source shares goes by
+    the name of the target, what it has alone by its own.
 
     Attributes:
-        words: word embeddings and word encoder.
-        head: emission weights and CRF.
+        target: the name of the target task.
+        plans: the plan of each source.
     """
 
-    words: bool
-    head: bool
+    target: str
+    plans: Mapping[str, str]
+
+    @classmethod
+    def of(cls, target: str, setting: str | Mapping[str, str], sources: Iterable[str]) -> Sharing:
+        """One plan for all sources, or one for each; ValueError for a source without one."""
+        if isinstance(setting, str):
+            return cls(target, dict.fromkeys(sources, setting))
+        sources = list(sources)
+        missing = [source for source in sources if source not in setting]
+        if missing:
+            raise ValueError(
+                f"no sharing plan for {', '.join(map(repr, missing))}: expected one of "
+                f"{', '.join(PLANS)} for each source in [model.sharing]"
+            )
+        return cls(target, {source: setting[source] for source in sources})
 
     def words_of(self, task: str) -> str:
-        """The name of the word level that `task` uses."""
-        return SHARED if self.words else task
+        """The name of the word level (embeddings and encoder) that `task` uses."""
+        return task if self.plans.get(task) == "T-C" else self.target
 
     def head_of(self, task: str) -> str:
-        """The name of the head that `task` uses."""
-        return SHARED if self.head else task
-
-
-PLANS: dict[str, Sharing] = {
-    "T-A": Sharing(words=True, head=True),
-    "T-B": Sharing(words=True, head=False),
-    "T-C": Sharing(words=False, head=False),
-}
+        """The name of the head (emission weights and CRF) that `task` uses."""
+        return task if self.plans.get(task) in ("T-B", "T-C") else self.target

@@ -30,15 +30,17 @@ class TaggerSizes:
 
     Attributes:
         tasks: number of tag ids of each task's head; the first task is the target.
-        words: rows of each word level's embeddings, the unknown word included.
+        words: rows (the unknown word included) and width of each word level's embeddings.
         characters: rows of the character embeddings, the unknown character included.
         matched: number of matched tag pairs of each source.
+        features: width of what is known of a token beside its words and characters.
     """
 
     tasks: dict[str, int]
-    words: dict[str, int]
+    words: dict[str, tuple[int, int]]
     characters: int
     matched: dict[str, int]
+    features: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,14 @@ class TaggedPart:
     Attributes:
         part: what the caller asked for.
         hidden: [tokens, hidden] hidden states of the whole group, packed.
+        features: [tokens, features] what else is known of the group's tokens, packed; or None.
         index: [n, time] where the part's tokens lie in `hidden` (0 at padding).
         lengths: [n] tokens of each sentence, on the CPU.
     """
 
     part: TaskPart
     hidden: Tensor
+    features: Tensor | None
     index: Tensor
     lengths: Tensor
 
@@ -110,6 +114,15 @@ class TaggedPart:
         if self.part.tags is None:
             raise ValueError(f"the sentences of task {self.part.task!r} carry no gold tags")
         return self.part.tags
+
+    def emissions(self, head: Head) -> Tensor:
+        """[n, time, tags] scores of the tags, from hidden states and features."""
+        inputs = self.hidden
+        if self.features is not None:
+            inputs = torch.cat([inputs, self.features], dim=1)
+        scores = head.emission(inputs)[self.index]
+        assert isinstance(scores, Tensor)
+        return scores
 
     def tokens(self) -> tuple[Tensor, Tensor]:
         """Hidden states [tokens, hidden] and gold tags [tokens] of the part, padding left out."""
@@ -142,17 +155,19 @@ class TransferTagger(nn.Module):
         self.target, *self.sources = sizes.tasks
         self.embeddings = nn.ModuleDict(
             {
-                group: WordEmbedding(rows, encoder.word_embedding, encoder.word_dropout)
-                for group, rows in sizes.words.items()
+                group: WordEmbedding(rows, width, encoder.word_dropout)
+                for group, (rows, width) in sizes.words.items()
             }
         )
         self.characters: CharacterEncoder | None = None
         if encoder.char_encoder != "none":
             self.characters = CharacterEncoder(encoder, sizes.characters)
-        self.words = nn.ModuleDict({group: WordEncoder(encoder) for group in sizes.words})
+        self.words = nn.ModuleDict(
+            {group: WordEncoder(encoder, width) for group, (_, width) in sizes.words.items()}
+        )
         heads = {sharing.head_of(task): tags for task, tags in sizes.tasks.items()}
         self.heads = nn.ModuleDict(
-            {name: Head(encoder.word_width, tags) for name, tags in heads.items()}
+            {name: Head(encoder.word_width + sizes.features, tags) for name, tags in heads.items()}
         )
         self.constraints = nn.ModuleDict(
             {task: TaskConstraints(tags) for task, tags in sizes.tasks.items()}
@@ -173,7 +188,7 @@ class TransferTagger(nn.Module):
         Args:
             group: the word level.
             positions: [found] words that have a pretrained vector.
-            vectors: [found, word_embedding] those vectors.
+            vectors: [found, width] those vectors.
             rare: [words] whether word dropout applies.
         """
         embedding = self.embeddings[group]
@@ -221,7 +236,9 @@ class TransferTagger(nn.Module):
         with torch.autocast(batch[0].tokens.rows.device.type, enabled=False):
             hidden = [self.hidden(group.tokens, group.parts[0].task) for group in batch]
             parts = [
-                TaggedPart(part, states, *group.tokens.words.index(part.ranks))
+                TaggedPart(
+                    part, states, group.tokens.features, *group.tokens.words.index(part.ranks)
+                )
                 for group, states in zip(batch, hidden, strict=True)
                 for part in group.parts
             ]
@@ -232,7 +249,7 @@ class TransferTagger(nn.Module):
     def _decode(self, part: TaggedPart) -> Tensor:
         task = part.part.task
         head = self.head(task)
-        emissions = head.emission(part.hidden)[part.index]
+        emissions = part.emissions(head)
         lengths = send(part.lengths, emissions.device)
         return head.crf.decode(emissions, lengths, self._constraints(task))
 
@@ -250,9 +267,10 @@ class TransferTagger(nn.Module):
             for task in sources:
                 mmd = self._mmd(by_task[task], by_task[self.target])
                 terms[f"mmd_{task}"] = settings.alpha / count * mmd
-        if settings.beta and not self.sharing.head:
+        if settings.beta:
             for task in self.sources:
-                terms[f"crf_l2_{task}"] = settings.beta / count * self._crf_l2(task)
+                if self.head(task) is not self.head(self.target):
+                    terms[f"crf_l2_{task}"] = settings.beta / count * self._crf_l2(task)
         if settings.gamma:
             terms["l2"] = settings.gamma / count * self._squared_norm()
         total = torch.stack(list(terms.values())).sum()
@@ -260,7 +278,7 @@ class TransferTagger(nn.Module):
 
     def _crf_loss(self, part: TaggedPart) -> Tensor:
         head = self.head(part.part.task)
-        emissions = head.emission(part.hidden)[part.index]
+        emissions = part.emissions(head)
         lengths = send(part.lengths, emissions.device)
         loss = head.crf.loss(emissions, part.gold, lengths, cost=self.objective.cost)
         return loss.sum() / (part.part.total or len(loss))

@@ -3,13 +3,11 @@
 # Annotations are evaluated here: spaCy validates the arguments of `initialize` by their types.
 
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
@@ -19,14 +17,18 @@ from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
 
 from spacy_transfer.corpus.annotate import set_tags
-from spacy_transfer.corpus.gold import check_layer, gold_tags, labels_in
-from spacy_transfer.corpus.label_map import complete_map, read_label_map
-from spacy_transfer.corpus.marks import TARGET, layer_of, task_of
+from spacy_transfer.corpus.gazetteers import read_phrases
+from spacy_transfer.corpus.gold import check_layer, gold_tags
+from spacy_transfer.corpus.label_map import check_label_map, complete_map, read_label_map
+from spacy_transfer.corpus.marks import TARGET, task_of
 from spacy_transfer.corpus.schemes import OUTSIDE, TagScheme
+from spacy_transfer.models.gazetteer import Gazetteer
 from spacy_transfer.models.optimizer import adagrad
-from spacy_transfer.models.shim import Blueprint
 from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, shim_of
-from spacy_transfer.models.vocabulary import Normalizer, VocabularyBuilder, initial_vectors
+from spacy_transfer.models.vocabulary import Normalizer
+from spacy_transfer.nn.sharing import Sharing
+from spacy_transfer.pipeline.network import Words, build_network, vectors_of
+from spacy_transfer.pipeline.survey import TaskSurvey, merged_words, survey
 from spacy_transfer.pipeline.tasks import Task, TaskTags, equal_tags, head_labels, matched_tags
 
 PREDICTION_TOKENS = 16_384
@@ -131,7 +133,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         """
         self._require_task(name)
         blueprint = shim_of(self.model).blueprint
-        if name == TARGET or blueprint is None or blueprint.sharing.head:
+        if blueprint is None or blueprint.sharing.head_of(name) == TARGET:
             raise ValueError(
                 f"task {name!r} cannot be dropped: it is the target or shares its head"
             )
@@ -151,21 +153,19 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                 Task(task, values["layer"], tuple(values["labels"]))
                 for task, values in self.cfg["tasks"].items()
             ]
-            shared: list[str] = []
-            renamed: dict[str, str] = {}
-            if self.model.attrs["sharing"].head:
-                renamed = self.cfg["label_map"] or {}
-                shared = head_labels(tasks, renamed)
-            self._tags = {
-                task.name: TaskTags(
-                    task,
-                    shared or task.labels,
-                    renamed if task.name == TARGET else {},
-                    self.cfg["tag_scheme"],
-                )
-                for task in tasks
-            }
+            sharing, scheme = self._sharing(self.tasks), self.cfg["tag_scheme"]
+            together = [task for task in tasks if sharing.head_of(task.name) == TARGET]
+            renamed = (self.cfg["label_map"] or {}) if len(together) > 1 else {}
+            shared = head_labels(together, renamed)
+            for task in tasks:
+                labels = shared if task in together else task.labels
+                mapped = renamed if task.name == TARGET else {}
+                self._tags[task.name] = TaskTags(task, labels, mapped, scheme)
         return self._tags[name]
+
+    def _sharing(self, tasks: Iterable[str]) -> Sharing:
+        sources = [task for task in tasks if task != TARGET]
+        return Sharing.of(TARGET, self.model.attrs["sharing"], sources)
 
     # Prediction
 
@@ -198,128 +198,161 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         self,
         get_examples: Callable[[], Iterable[Example]],
         *,
-        nlp: Language | None = None,  # noqa: ARG002
+        nlp: Language | None = None,
         labels: Sequence[str] | dict[str, Sequence[str]] | None = None,
         label_map: Path | str | None = None,
         default_label: str | None = None,
+        union: bool = False,
+        source_vectors: dict[str, Path | str | None] | None = None,
+        gazetteers: dict[str, Path | str] | None = None,
+        gazetteer_lower: bool = False,
     ) -> None:
         """Read labels and words from the examples and build the network.
 
-        With T-A the target needs no examples: the map names its labels.
+        With T-A the target needs no examples: the map names its labels, which without a map are
+        those of the sources.
 
         Args:
             get_examples: gives all training examples, of every task.
-            nlp: the pipeline, unused: its vectors are in the vocabulary.
+            nlp: the pipeline, whose tokenizer splits the phrases of gazetteers too.
             labels: the target's labels, or those of every task by name; else read from examples.
             label_map: file of matched labels; without it labels of equal name match. T-A takes
                 `O` for a source label too, where layers are of spans.
             default_label: with T-A, the source label of all target labels that match none.
+            union: with T-A, give those tags of their own in the shared CRF instead.
+            source_vectors: pipelines or packages whose vectors sources with T-C start from, of any
+                width, by source, None for none; sources not named have those of this pipeline.
+            gazetteers: files of phrases, one a line, by name. Where a token is in a phrase is an
+                input of the CRF (Yang et al. 2017, §4.1).
+            gazetteer_lower: whether the words of gazetteers are compared in lower case.
 
         Raises:
-            ValueError: no labels or words, labels of an unknown task, a map to labels that a
-                source does not have, or, with T-A, target labels that match none, or a target and
-                a source on layers that cannot share a CRF.
+            ValueError: no labels or words, labels of an unknown task, a map to labels that no
+                source has, or, with T-A, target labels that match none, or a target and a source
+                on layers that cannot share a CRF; a plan or vectors for an unknown source.
         """
         given = labels if isinstance(labels, dict) else {TARGET: labels} if labels else {}
-        encoder, sharing = self.model.attrs["encoder"], self.model.attrs["sharing"]
-        if default_label is not None and not sharing.head:
-            raise ValueError("default_label is for T-A: otherwise target labels need no match")
-        pairs: dict[str, str] | None = None if label_map is None else read_label_map(label_map)
+        encoder = self.model.attrs["encoder"]
         normalize = Normalizer(encoder.lower, encoder.zero_digits)
         # Labels that were added before there was a network belong to the target too.
         added = [] if shim_of(self.model).blueprint else self.cfg["tasks"][TARGET]["labels"]
-        found: dict[str, Counter[str]] = {TARGET: Counter(dict.fromkeys(added, 0))}
-        layers = {TARGET: self.layer}
-        words: dict[str, VocabularyBuilder] = {}
-        target_words: set[str] = set()
-        for example in get_examples():
-            # One by one: validate_get_examples would read all the corpora for that alone.
-            validate_examples([example], f"{type(self).__name__}.initialize")
-            task = task_of(example.reference)
-            layer = layers.setdefault(task, layer_of(example.reference, self.layer))
-            found.setdefault(task, Counter()).update(labels_in(example, layer))
-            group = sharing.words_of(task)
-            words.setdefault(group, VocabularyBuilder(normalize)).add(example.predicted)
-            if self.layer == "tag" and task == TARGET:  # tags are scored on other words as well
-                target_words.update(token.text for token in example.reference)
-        if sharing.head and pairs and len(found) > 1:
-            # A small sample of the target, or none, need not hold every label.
-            found[TARGET].update(dict.fromkeys(pairs, 0))
-        for task in given:
-            if task not in found:
-                raise ValueError(f"labels are given for task {task!r}, which has no examples")
+        found = survey(get_examples(), self.layer, normalize)
+        found[TARGET].labels.update(dict.fromkeys(added, 0))
+        sharing = self._sharing(found)
+        self._check_sources(found, sharing, given, source_vectors or {})
+        self.cfg["label_map"] = self._read_label_map(
+            label_map, default_label, union, found, sharing
+        )
         self.cfg["tasks"] = {
-            task: {
-                "layer": layers[task],
-                "labels": list(dict.fromkeys(given.get(task) or sorted(of_task))),
+            name: {
+                "layer": task.layer,
+                "labels": list(dict.fromkeys(given.get(name) or sorted(task.labels))),
             }
-            for task, of_task in found.items()
+            for name, task in found.items()
         }
-        for task, values in self.cfg["tasks"].items():
+        for name, values in self.cfg["tasks"].items():
             if not values["labels"]:
                 raise ValueError(
-                    f"no labels for task {task!r} of {self.name!r}: it has no examples with "
+                    f"no labels for task {name!r} of {self.name!r}: it has no examples with "
                     f"annotation in layer {values['layer']!r}"
                 )
-        if sharing.words_of(TARGET) not in words:
+        words = merged_words(found, {task: sharing.words_of(task) for task in found}, normalize)
+        if TARGET not in words:
             raise ValueError(f"no words for the target of {self.name!r}: it has no examples")
-        if sharing.head and len(found) > 1:
-            pairs = self._complete(pairs, default_label, found[TARGET])
-        self.cfg["label_map"] = pairs
-        self.cfg["target_words"] = sorted(target_words)
+        # Tags are scored on the other words as well.
+        self.cfg["target_words"] = sorted(found[TARGET].surface) if self.layer == "tag" else []
         self._tags = {}
-        self._build(words)
-
-    def _complete(
-        self, label_map: dict[str, str] | None, default_label: str | None, counts: Counter[str]
-    ) -> dict[str, str]:
-        """The label map of T-A, with all target labels: see `complete_map`."""
-        target, *sources = self.cfg["tasks"].values()
-        plain = target["layer"] == "tag"
-        if any((source["layer"] == "tag") != plain for source in sources):
-            raise ValueError("T-A shares one CRF: tag layers and span layers cannot be mixed")
-        return complete_map(
-            {label: counts[label] for label in target["labels"]},
-            [*([] if plain else [OUTSIDE]), *(name for task in sources for name in task["labels"])],
-            label_map,
-            default_label,
-        )
-
-    def _build(self, words: dict[str, VocabularyBuilder]) -> None:
-        """A new network over these words, trained rows starting from static vectors."""
-        vectors = self.vocab.vectors
-        encoder = self.model.attrs["encoder"]
-        if vectors.shape[0]:
-            encoder = encoder.with_word_embedding(vectors.shape[1])
-        target = self._task_tags(TARGET)
-        matched = {
-            task: equal_tags(self._task_tags(task), target)
-            if self.model.attrs["sharing"].head
-            else matched_tags(self._task_tags(task), target, self.cfg["label_map"])
-            for task in self.tasks[1:]
+        make_doc = None if nlp is None else nlp.make_doc
+        lists = {
+            name: read_phrases(Path(path), make_doc) for name, path in (gazetteers or {}).items()
         }
-        blueprint = Blueprint(
-            encoder=encoder,
-            objective=self.model.attrs["objective"],
-            sharing=self.model.attrs["sharing"],
-            tasks={task: len(self._task_tags(task)) for task in self.tasks},
-            matched={task: len(pairs) for task, pairs in matched.items()},
-            words={group: sorted(builder.words) for group, builder in words.items()},
-            characters="".join(sorted(set().union(*(b.characters for b in words.values())))),
+        gazetteer = Gazetteer.of(lists, gazetteer_lower) if lists else None
+        tags = {task: self._task_tags(task) for task in self.tasks}
+        vectors = {task: vectors_of(path) for task, path in (source_vectors or {}).items()}
+        blueprint, network = build_network(
+            self.model.attrs["encoder"],
+            self.model.attrs["objective"],
+            sharing,
+            {task: len(of_task) for task, of_task in tags.items()},
+            self._matched(tags, sharing),
+            {
+                group: Words(builder, vectors.get(group, self.vocab.vectors), group not in vectors)
+                for group, builder in words.items()
+            },
+            gazetteer,
         )
-        network = blueprint.build()
-        for group, builder in words.items():
-            listed = blueprint.words[group]
-            positions, values = initial_vectors(listed, builder.surface, vectors)
-            rare = np.array([builder.words[word] == 1 for word in listed])
-            rare[positions] = False
-            network.set_words(
-                group, torch.from_numpy(positions), torch.from_numpy(values), torch.from_numpy(rare)
-            )
-        for task, pairs in matched.items():
-            network.set_matched(task, pairs)
-        shim_of(self.model).set_network(blueprint, network)
+        shim_of(self.model).set_network(blueprint, network, gazetteer)
         self._set_constraints()
+
+    def _matched(
+        self, tags: dict[str, TaskTags], sharing: Sharing
+    ) -> dict[str, list[tuple[int, int]]]:
+        return {
+            task: equal_tags(of_task, tags[TARGET])
+            if sharing.head_of(task) == TARGET
+            else matched_tags(of_task, tags[TARGET], self.cfg["label_map"])
+            for task, of_task in tags.items()
+            if task != TARGET
+        }
+
+    def _check_sources(
+        self,
+        found: dict[str, TaskSurvey],
+        sharing: Sharing,
+        labels: dict[str, Sequence[str]],
+        vectors: Iterable[str],
+    ) -> None:
+        setting = self.model.attrs["sharing"]
+        plans = [] if isinstance(setting, str) else list(setting)
+        for what, names in (
+            ("labels are", labels),
+            ("a sharing plan is", plans),
+            ("vectors are", vectors),
+        ):
+            for name in names:
+                if name not in found:
+                    raise ValueError(f"{what} given for task {name!r}, which has no examples")
+        for name in vectors:
+            if sharing.words_of(name) == TARGET:
+                raise ValueError(
+                    f"vectors are given for task {name!r}, which has those of the target: a word "
+                    f"level of its own needs T-C"
+                )
+
+    def _read_label_map(
+        self,
+        path: Path | str | None,
+        default_label: str | None,
+        union: bool,
+        found: dict[str, TaskSurvey],
+        sharing: Sharing,
+    ) -> dict[str, str] | None:
+        """The label map; where a source has T-A, with all target labels: see `complete_map`."""
+        setting = self.model.attrs["sharing"]
+        plans = [setting] if isinstance(setting, str) else setting.values()
+        for name, given in (("default_label", default_label is not None), ("union", union)):
+            if given and "T-A" not in plans:
+                raise ValueError(f"{name} is for T-A: otherwise target labels need no match")
+        label_map = None if path is None else read_label_map(path)
+        target, *sources = found.values()
+        in_head = [found[name] for name in sharing.plans if sharing.head_of(name) == TARGET]
+        if in_head:
+            # A small sample of the target, or none, need not hold every label.
+            of_sources = (
+                set() if target.labels else {name for task in in_head for name in task.labels}
+            )
+            target.labels.update(dict.fromkeys(label_map or of_sources, 0))
+        plain = target.layer == "tag"
+        outside = [OUTSIDE] if in_head and not plain else []
+        if label_map and sources and target.labels:
+            labels = {label for source in sources for label in source.labels}
+            check_label_map(label_map, target.labels, [*outside, *labels])
+        if not in_head:
+            return label_map
+        if any((source.layer == "tag") != plain for source in in_head):
+            raise ValueError("T-A shares one CRF: tag layers and span layers cannot be mixed")
+        shared = [label for source in in_head for label in sorted(source.labels)]
+        return complete_map(target.labels, [*outside, *shared], label_map, default_label, union)
 
     def _set_constraints(self) -> None:
         network = shim_of(self.model).network

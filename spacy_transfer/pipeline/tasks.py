@@ -88,11 +88,11 @@ def head_labels(tasks: Sequence[Task], renamed: Mapping[str, str]) -> list[str]:
     """Labels of a head that all tasks share.
 
     Source labels come first, then target labels that are not mapped to one: those of a target
-    without sources, or added later. The first task is the target.
+    without sources, of a union, or added later. The first task is the target.
     """
     target, *sources = tasks
     labels = [label for source in sources for label in source.labels]
-    labels += [label for label in target.labels if label not in renamed]
+    labels += [label for label in target.labels if renamed.get(label, label) == label]
     return list(dict.fromkeys(labels))
 
 

@@ -11,8 +11,8 @@ little faster, but batches of like sentences learn less in the first epochs.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from itertools import cycle, islice
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 from spacy.training import Example
 
@@ -30,6 +30,7 @@ class Batch(list[Example]):
 
 
 Schedule = Callable[[TaskStreams], Iterator[Batch]]
+Weights = dict[str, float]
 
 
 def target_only(batch_size: int = 10, window: int = 1) -> Schedule:
@@ -43,35 +44,46 @@ def target_only(batch_size: int = 10, window: int = 1) -> Schedule:
     return lambda streams: _batches(streams, TARGET, batch_size, window)
 
 
-def source_only(batch_size: int = 10, window: int = 1) -> Schedule:
+def source_only(
+    batch_size: int = 10, source_weights: Weights | None = None, window: int = 1
+) -> Schedule:
     """`spacy_transfer.SourceOnly.v1`: batches of the sources alone, in turns, whatever target there
     is. With T-A the target is then tagged through the label map, without one label of its own
     (Yang et al. 2017, Figure 2).
 
     Args:
         batch_size: sentences in a batch.
+        source_weights: how often each source has its turn, by its name; without them, equally.
         window: how many batches of a source are made at a time, by length.
     """
     _check_sizes(window, batch_size)
 
     def schedule(streams: TaskStreams) -> Iterator[Batch]:
-        first, *others = (_batches(streams, name, batch_size, window) for name in _sources(streams))
-        for batch in first:
-            yield batch
-            for other in others:
-                yield Batch(next(other), batch.epoch)
+        weights = _source_weights(streams, source_weights)
+        batches = {source: _batches(streams, source, batch_size, window) for source in weights}
+        epoch, first = 0, next(iter(weights))
+        for source in turns(weights):
+            batch = next(batches[source])
+            if source == first:
+                epoch = batch.epoch
+            yield Batch(batch, epoch)
 
     return schedule
 
 
 def alternate(
-    batch_size: int = 10, target_probability: float = 0.5, seed: int = 0, window: int = 1
+    batch_size: int = 10,
+    target_probability: float = 0.5,
+    source_weights: Weights | None = None,
+    seed: int = 0,
+    window: int = 1,
 ) -> Schedule:
     """`spacy_transfer.Alternate.v1`: each batch is of one task (Yang et al. 2017, §3.3).
 
     Args:
         batch_size: sentences in a batch.
-        target_probability: how often the target is drawn; sources share the rest equally.
+        target_probability: how often the target is drawn.
+        source_weights: how the sources share the rest, by their names; without them, equally.
         seed: of the draws.
         window: how many batches of a task are made at a time, by length.
     """
@@ -80,7 +92,8 @@ def alternate(
         raise ValueError(f"target_probability must be between 0 and 1; found {target_probability}")
 
     def schedule(streams: TaskStreams) -> Iterator[Batch]:
-        sources = _sources(streams)
+        weights = _source_weights(streams, source_weights)
+        sources, shares = list(weights), list(weights.values())
         rng = random.Random(f"{seed}/alternate")
         batches = {task: _batches(streams, task, batch_size, window) for task in (TARGET, *sources)}
         epoch = 0
@@ -89,19 +102,25 @@ def alternate(
                 batch = next(batches[TARGET])
                 epoch = batch.epoch
             else:
-                source = sources[int(rng.random() * len(sources))]
+                [source] = rng.choices(sources, shares)
                 batch = next(batches[source])
             yield Batch(batch, epoch)
 
     return schedule
 
 
-def joint(target_size: int = 15, source_size: int = 15, window: int = 1) -> Schedule:
+def joint(
+    target_size: int = 15,
+    source_size: int = 15,
+    source_weights: Weights | None = None,
+    window: int = 1,
+) -> Schedule:
     """`spacy_transfer.Joint.v1`: source and target in every batch (Wang et al. 2018, §4.5).
 
     Args:
         target_size: target sentences in a batch.
         source_size: source sentences in a batch; several sources take turns.
+        source_weights: how often each source has its turn, by its name; without them, equally.
         window: how many batches of a task are made at a time, by length. The target's and the
             source's sentences of a batch are of lengths of their own.
     """
@@ -109,9 +128,10 @@ def joint(target_size: int = 15, source_size: int = 15, window: int = 1) -> Sche
 
     def schedule(streams: TaskStreams) -> Iterator[Batch]:
         target = _batches(streams, TARGET, target_size, window)
-        sources = [_batches(streams, name, source_size, window) for name in _sources(streams)]
-        for batch, source in zip(target, cycle(sources)):
-            yield Batch(batch + next(source), batch.epoch)
+        weights = _source_weights(streams, source_weights)
+        sources = {name: _batches(streams, name, source_size, window) for name in weights}
+        for batch, source in zip(target, turns(weights), strict=False):
+            yield Batch(batch + next(sources[source]), batch.epoch)
 
     return schedule
 
@@ -127,14 +147,33 @@ def _batches(streams: TaskStreams, task: str, size: int, window: int) -> Iterato
             yield Batch([example for _, example in taken], taken[0][0])
 
 
-def _sources(streams: TaskStreams) -> list[str]:
+def turns(weights: Mapping[str, float]) -> Iterator[str]:
+    """Names without end, each as often as its weight says, as evenly spread as can be."""
+    credit = dict.fromkeys(weights, 0.0)
+    total = sum(weights.values())
+    while True:
+        for name, weight in weights.items():
+            credit[name] += weight
+        name = max(credit, key=lambda name: credit[name])
+        credit[name] -= total
+        yield name
+
+
+def _source_weights(streams: TaskStreams, given: Weights | None) -> Weights:
     sources = [task for task in streams.tasks if task != TARGET]
     if not sources:
         raise ValueError(
             "this schedule needs a source: set [corpora.train.sources] in the config, or use "
             "spacy_transfer.TargetOnly.v1"
         )
-    return sources
+    if given is None:
+        return dict.fromkeys(sources, 1.0)
+    if given.keys() != set(sources) or not min(given.values()) > 0:
+        raise ValueError(
+            f"source_weights must have a number above 0 for each of the sources "
+            f"{', '.join(sources)}; found {given}"
+        )
+    return {source: given[source] for source in sources}
 
 
 def _check_sizes(window: int, *sizes: int) -> None:

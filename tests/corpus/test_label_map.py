@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.corpus.label_map import complete_map, matched_labels, read_label_map
+from spacy_transfer.corpus.label_map import (
+    check_label_map,
+    complete_map,
+    matched_labels,
+    read_label_map,
+)
 
 
 def write(folder: Path, text: str | bytes) -> Path:
@@ -60,16 +65,19 @@ def test_a_source_label_that_does_not_exist(tmp_path: Path) -> None:
     path = write(tmp_path, "# swapped\nperson\tPER\ngeo-loc\tLOK\n")
     message = f"{path}:3: 'LOK' is not a label of the source: expected one of LOC, PER"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        matched_labels(["person", "geo-loc"], ["PER", "LOC"], read_label_map(path))
+        check_label_map(read_label_map(path), ["person", "geo-loc"], ["PER", "LOC"])
     with pytest.raises(ValueError, match=r"^label map, 'person' -> 'X': 'X' is not a label"):
-        matched_labels(["person"], ["PER"], {"person": "X"})
+        check_label_map({"person": "X"}, ["person"], ["PER"])
 
 
 def test_a_target_label_that_the_sample_lacks_is_passed_over(tmp_path: Path) -> None:
     path = write(tmp_path, "person\tPER\ntvshow\tMISC\n")
+    pairs = read_label_map(path)
     with pytest.warns(UserWarning, match=r"map\.tsv:2: 'tvshow' is not a label of the target"):
-        matched = matched_labels(["person"], ["PER", "MISC"], read_label_map(path))
-    assert matched == [("person", "PER")]
+        check_label_map(pairs, ["person"], ["PER", "MISC"])
+    assert matched_labels(["person"], ["PER", "MISC"], pairs) == [("person", "PER")]
+    # Another source may have the label.
+    assert matched_labels(["person", "tvshow"], ["MISC"], pairs) == [("tvshow", "MISC")]
 
 
 def test_a_complete_map_has_the_most_frequent_target_label_first(tmp_path: Path) -> None:
@@ -96,6 +104,16 @@ def test_missing_labels_take_the_default(tmp_path: Path) -> None:
         "PER": "PER",
     }
     assert complete_map({"PER": 1}, ["PER", "LOC"], None) == {"PER": "PER"}
+
+
+def test_a_union_keeps_what_matches_nothing(tmp_path: Path) -> None:
+    pairs = read_label_map(write(tmp_path, "(\t-LRB-\n"))
+    counts = {"(": 3, "NN": 9, "USR": 4}
+    complete = complete_map(counts, ["-LRB-", "NN"], pairs, union=True)
+    assert complete == {"NN": "NN", "USR": "USR", "(": "-LRB-"}
+    assert complete_map(counts, ["NN"], None, union=True) == {label: label for label in counts}
+    with pytest.raises(ValueError, match="either a default_label or union = true; found both"):
+        complete_map(counts, ["NN"], None, "NN", union=True)
 
 
 def test_missing_labels_are_an_error(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import spacy
 from spacy.tokens import Doc, DocBin, Span
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.corpus.sampling import Counts, kept_places, sample_corpus
+from spacy_transfer.corpus.readers import kept_places, task_corpus
+from spacy_transfer.corpus.sampling import Counts, sample_corpus
 
 NLP = spacy.blank("en")
 
@@ -53,6 +54,28 @@ def test_sample_and_rest_part_the_corpus_in_order(corpus: Path, tmp_path: Path) 
     of_tokens = sum(len(doc) for doc in read(corpus))
     assert counts == Counts(20, 200, sum(len(doc) for doc in read(sample)), of_tokens)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.spacy", "new", "rest.spacy"]
+
+
+@pytest.mark.parametrize(("rate", "seed"), [(0.1, 0), (0.1, 5), (0.001, 5), (1.0, 1)])
+def test_a_reader_keeps_what_a_sample_keeps(
+    corpus: Path, tmp_path: Path, rate: float, seed: int
+) -> None:
+    sample = tmp_path / "sample.spacy"
+    counts = sample_corpus(corpus, sample, rate, seed)
+    reader = task_corpus(corpus, rate=rate, rate_seed=seed)
+    for _ in range(2):
+        kept = [example.reference[0].text for example in reader(NLP)]
+        assert kept == texts(sample)
+    assert len(kept) == counts.sentences
+    assert sum(reader.lengths()) == counts.tokens
+    few = task_corpus(corpus, rate=rate, rate_seed=seed, limit=1)
+    assert [example.reference[0].text for example in few(NLP)] == kept[:1]
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, 1.5, float("nan")])
+def test_a_reader_refuses_what_is_no_rate(corpus: Path, rate: float) -> None:
+    with pytest.raises(ValueError, match="expected a share above 0 and up to 1"):
+        task_corpus(corpus, rate=rate)
 
 
 def test_the_same_seed_writes_the_same_file(corpus: Path, tmp_path: Path) -> None:

@@ -20,12 +20,12 @@ from spacy_transfer.models import device as of_module
 from spacy_transfer.models import shim as shim_module
 from spacy_transfer.models import tagger as model_module
 from spacy_transfer.models.device import default_device, require_device, use_gpu
-from spacy_transfer.models.shim import Blueprint, TransferShim
+from spacy_transfer.models.shim import Blueprint, TransferShim, WordLevel
 from spacy_transfer.models.tagger import TaskDocs, forward, shim_of, transfer_tagger
 from spacy_transfer.nn.crf import CRF
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
-from spacy_transfer.nn.sharing import PLANS
+from spacy_transfer.nn.sharing import Sharing
 
 MISSING = "cuda:63"
 ENCODER = EncoderSettings(char_hidden=3, word_embedding=4, word_hidden=3)
@@ -33,10 +33,10 @@ OBJECTIVE = ObjectiveSettings(beta=0.1, gamma=0.1)
 BLUEPRINT = Blueprint(
     encoder=ENCODER,
     objective=OBJECTIVE,
-    sharing=PLANS["T-B"],
+    sharing=Sharing.of("target", "T-B", ["source"]),
     tasks={"target": 3, "source": 4},
     matched={"source": 1},
-    words={"shared": ["Ann", "met"]},
+    words={"target": WordLevel(["Ann", "met"], 4)},
     characters="Anmet",
 )
 

@@ -13,12 +13,13 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Adam
 
+from spacy_transfer.models.gazetteer import Gazetteer
 from spacy_transfer.models.optimizer import Adagrad, adagrad
-from spacy_transfer.models.shim import Blueprint, TransferShim
+from spacy_transfer.models.shim import Blueprint, TransferShim, WordLevel
 from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, transfer_tagger
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
-from spacy_transfer.nn.sharing import PLANS
+from spacy_transfer.nn.sharing import Sharing
 
 ENCODER = EncoderSettings(
     char_embedding=2,
@@ -34,13 +35,17 @@ OBJECTIVE = ObjectiveSettings(alpha=0.1, beta=0.2, gamma=0.01, epsilon=0.3, widt
 BLUEPRINT = Blueprint(
     encoder=ENCODER,
     objective=OBJECTIVE,
-    sharing=PLANS["T-B"],
+    sharing=Sharing.of("target", "T-B", ["source"]),
     tasks={"target": 3, "source": 4},
     matched={"source": 2},
-    words={"shared": ["Ann", "naïve", "😀"]},
+    words={"target": WordLevel(["Ann", "naïve", "😀"], 4)},
     characters="Anïv😀",
 )
-TC = replace(BLUEPRINT, sharing=PLANS["T-C"], words={"target": ["Ann"], "source": ["naïve", "Ann"]})
+TC = replace(
+    BLUEPRINT,
+    sharing=Sharing.of("target", "T-C", ["source"]),
+    words={"target": WordLevel(["Ann"], 4), "source": WordLevel(["naïve", "Ann"], 5, static=False)},
+)
 
 
 def make_model(blueprint: Blueprint = BLUEPRINT) -> TransferModel:
@@ -79,7 +84,8 @@ def test_round_trip(nlp: Language, blueprint: Blueprint) -> None:
     assert_same(state(shim(model)), state(shim(other)))
     assert shim(other).blueprint == blueprint
     vocabularies = shim(other).vocabularies
-    assert {group: words.words for group, words in vocabularies.items()} == blueprint.words
+    listed = {group: level.words for group, level in blueprint.words.items()}
+    assert {group: words.words for group, words in vocabularies.items()} == listed
     docs = make_docs(nlp, gold=False)
     before, after = model.predict(docs), other.predict(docs)
     assert isinstance(before, dict)
@@ -157,6 +163,29 @@ def test_anything_else_is_refused_and_changes_nothing(tmp_path: Path, kind: str)
     assert not (tmp_path / "executed").exists()
 
 
+def test_gazetteers_are_saved_with_the_weights(nlp: Language) -> None:
+    gazetteer = Gazetteer.of({"people": [["Ann"], ["naïve", "Ann"]], "other": [["x"]]}, lower=True)
+    blueprint = replace(BLUEPRINT, gazetteers=gazetteer.lists, gazetteer_lower=True)
+    model = transfer_tagger(ENCODER, OBJECTIVE)
+    network = blueprint.build()
+    # All that counts is the list.
+    with torch.no_grad():
+        for parameter in network.heads.parameters():
+            parameter.zero_()
+        weight = network.head("target").emission.weight
+        weight[1, -8:-4] = weight[2, -4:] = 1.0
+    shim(model).set_network(blueprint, network, gazetteer)
+    for of_model in (model, transfer_tagger(ENCODER, OBJECTIVE).from_bytes(model.to_bytes())):
+        predicted = of_model.predict(make_docs(nlp, gold=False))
+        assert [tags.tolist() for tags in predicted["target"]] == [[1, 2], [1, 1, 0]]
+        assert shim(of_model).blueprint == blueprint
+    data = model.to_bytes()
+    broken = data.replace(b"gazetteer.ends", b"gazetteer.endz")
+    assert broken != data
+    with pytest.raises(ValueError, match="do not fit their header"):
+        transfer_tagger(ENCODER, OBJECTIVE).from_bytes(broken)
+
+
 def test_rebuilding_keeps_the_weights() -> None:
     of_model = shim(make_model())
     before = state(of_model)
@@ -166,7 +195,9 @@ def test_rebuilding_keeps_the_weights() -> None:
     for name, value in before.items():
         kept = after[name][tuple(slice(size) for size in value.shape)]
         assert torch.equal(kept, value), name
-        assert (after[name].shape == value.shape) is not ("target" in name), name
+        assert (after[name].shape == value.shape) is not name.startswith(
+            ("heads.target", "constraints.target")
+        ), name
 
 
 @pytest.mark.parametrize("blueprint", [BLUEPRINT, TC], ids=["T-B", "T-C"])

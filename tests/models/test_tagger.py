@@ -8,11 +8,11 @@ import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_transfer.models.shim import Blueprint, TransferShim
+from spacy_transfer.models.shim import Blueprint, TransferShim, WordLevel
 from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, transfer_tagger
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
-from spacy_transfer.nn.sharing import PLANS
+from spacy_transfer.nn.sharing import PLANS, Sharing
 
 ENCODER = EncoderSettings(char_hidden=3, word_embedding=4, word_hidden=3, word_dropout=0.0)
 OBJECTIVE = ObjectiveSettings(alpha=0.1, beta=0.2, gamma=0.01)
@@ -24,14 +24,17 @@ Make = Callable[[str], TransferModel]
 @pytest.fixture
 def make_model() -> Make:
     def make(plan: str) -> TransferModel:
-        sharing = PLANS[plan]
+        sharing = Sharing.of("target", plan, ["source"])
         blueprint = Blueprint(
             encoder=ENCODER,
             objective=OBJECTIVE,
             sharing=sharing,
             tasks={"target": 4, "source": 4},
             matched={"source": 1},
-            words={sharing.words_of(task): ["Ann", "met"] for task in ("target", "source")},
+            words={
+                sharing.words_of(task): WordLevel(["Ann", "met"], ENCODER.word_embedding)
+                for task in ("target", "source")
+            },
             characters="Anmetx",
         )
         model = transfer_tagger(ENCODER, OBJECTIVE, plan)

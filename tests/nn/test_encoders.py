@@ -183,18 +183,12 @@ def test_a_full_memory_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_word_encoder_widths(char: CharacterEncoderName, word: WordEncoderName) -> None:
     wanted = settings(char, word)
     assert wanted.char_width == {"gru": 2 * HIDDEN, "cnn": HIDDEN, "none": 0}[char]
-    encoder = WordEncoder(wanted).double()
-    width = wanted.word_embedding + wanted.char_width
+    encoder = WordEncoder(wanted, 7).double()
+    width = 7 + wanted.char_width
     tokens = [torch.randn(n, width, dtype=torch.float64) for n in (3, 1)]
     found = encoder(pack(tokens))
     assert found.shape == (4, wanted.word_width)
     assert_close(unpack(pack(tokens).with_data(found))[1], encoder(pack(tokens[1:])))
-
-
-def test_settings_for_other_vectors() -> None:
-    wider = settings().with_word_embedding(7)
-    assert wider.word_embedding == 7
-    assert wider.with_word_embedding(2) == settings()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from spacy_transfer.nn.batch import GroupBatch, TaskPart, TokenBatch
 from spacy_transfer.nn.crf import Constraints
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import MMDName, ObjectiveSettings
-from spacy_transfer.nn.sharing import PLANS
+from spacy_transfer.nn.sharing import PLANS, Sharing
 from spacy_transfer.nn.tagger import Loss, TaggerSizes, TransferTagger
 from tests.nn import brute_force
 from tests.nn.packing import pack, unpack
@@ -30,7 +30,7 @@ ENCODER = EncoderSettings(
 WIDTHS = (0.5, 2.0)
 OBJECTIVE = ObjectiveSettings(cost=0.7, alpha=0.2, beta=0.3, gamma=0.05, epsilon=0.4, widths=WIDTHS)
 ONLY_CRF = ObjectiveSettings()
-ROWS = {"target": 4, "source": 5, "other": 4, "shared": 6}
+ROWS = {"target": 6, "source": 5, "other": 4}
 PAIRS = {"source": [(0, 0), (1, 2), (3, 1)], "other": [(0, 0)]}
 WORDS = [torch.tensor(word) for word in ([1, 2, 3, 1], [2, 0], [3, 3], [1], [2])]
 """The characters of the distinct words; all tests speak of words by their place in here."""
@@ -53,13 +53,16 @@ def make_tagger(
     tasks: tuple[str, ...] = ("target", "source"),
     encoder: EncoderSettings = ENCODER,
 ) -> TransferTagger:
-    sharing = PLANS[plan]
+    sharing = Sharing.of(tasks[0], plan, tasks[1:])
     labels = {"target": 3, "source": 4, "other": 2}
-    if sharing.head:
+    if plan == "T-A":
         labels = dict.fromkeys(labels, 4)
     sizes = TaggerSizes(
         tasks={task: labels[task] for task in tasks},
-        words={sharing.words_of(task): ROWS[sharing.words_of(task)] for task in tasks},
+        words={
+            group: (ROWS[group], ENCODER.word_embedding)
+            for group in {sharing.words_of(task): None for task in tasks}
+        },
         characters=4,
         matched={task: len(PAIRS[task]) for task in tasks[1:]},
     )
@@ -325,8 +328,8 @@ def names(tagger: TransferTagger, *prefixes: str) -> set[str]:
 
 def used_by(plan: str, task: str) -> tuple[str, ...]:
     """The modules of a task, the character level apart."""
-    words = task if plan == "T-C" else "shared"
-    head = "shared" if plan == "T-A" else task
+    words = task if plan == "T-C" else "target"
+    head = "target" if plan == "T-A" else task
     return f"embeddings.{words}.", f"words.{words}.", f"heads.{head}."
 
 
@@ -410,14 +413,14 @@ def test_dropout_of_the_whole_network() -> None:
 
 def test_pretrained_words_start_from_their_vectors() -> None:
     tagger = make_tagger().float()
-    before = tagger.state_dict()["embeddings.shared.weight"].clone()
+    before = tagger.state_dict()["embeddings.target.weight"].clone()
     vectors = torch.arange(8.0).view(2, 4)
     rare = torch.tensor([True, False, False, True, False])
-    tagger.set_words("shared", torch.tensor([3, 0]), vectors, rare)
+    tagger.set_words("target", torch.tensor([3, 0]), vectors, rare)
     after = tagger.state_dict()
-    assert torch.equal(after["embeddings.shared.weight"][[4, 1]], vectors)
-    assert torch.equal(after["embeddings.shared.weight"][[0, 2, 3, 5]], before[[0, 2, 3, 5]])
-    assert after["embeddings.shared.rare"].tolist() == [False, *rare.tolist()]
+    assert torch.equal(after["embeddings.target.weight"][[4, 1]], vectors)
+    assert torch.equal(after["embeddings.target.weight"][[0, 2, 3, 5]], before[[0, 2, 3, 5]])
+    assert after["embeddings.target.rare"].tolist() == [False, *rare.tolist()]
 
 
 def test_gold_is_asked_for() -> None:

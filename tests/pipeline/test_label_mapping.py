@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
@@ -30,8 +31,9 @@ def initialize(nlp: Language, tmp_path: Path) -> Initialize:
         default: str | None = None,
         sharing: str = "T-A",
         factory: str = "transfer_ner",
+        union: bool = False,
     ) -> TransferPipe:
-        settings: dict[str, object] = {"default_label": default}
+        settings: dict[str, object] = {"default_label": default, "union": union}
         if pairs is not None:
             settings["label_map"] = str(tmp_path / "map.tsv")
             lines = (f"{target}\t{source}\n" for target, source in pairs.items())
@@ -72,10 +74,35 @@ def test_a_map_need_not_be_complete_where_heads_are_apart(
     assert pipe.labels == ("person", "place")
 
 
-def test_a_default_is_for_t_a(nlp: Language, initialize: Initialize) -> None:
+def test_a_union_has_tags_of_its_own_for_what_matches_nothing(
+    nlp: Language, initialize: Initialize, tmp_path: Path
+) -> None:
+    both = examples(nlp, TARGET, 20) + examples(nlp, "source", 20)
+    pipe = initialize(both, {"person": "PER"}, union=True)
+    network = shim_of(pipe.model).network
+    # PER and LOC of the source, place of the target, and outside.
+    assert len(network.state_dict()["heads.target.emission.weight"]) == 3 * 4 + 1
+    learn(nlp, both)
+    nlp.to_disk(tmp_path / "model")
+    loaded = spacy.load(tmp_path / "model")
+    assert [(e.text, e.label_) for e in loaded("Ida lives in Rome now").ents] == [
+        ("Ida", "person"),
+        ("Rome", "place"),
+    ]
+    loaded.get_pipe("transfer_ner").task = "source"
+    assert [(e.text, e.label_) for e in loaded("Ida lives in Paris now").ents] == [
+        ("Ida", "PER"),
+        ("Paris", "LOC"),
+    ]
+
+
+@pytest.mark.parametrize("setting", [{"default": "PER"}, {"union": True}])
+def test_a_default_is_for_t_a(
+    nlp: Language, initialize: Initialize, setting: dict[str, Any]
+) -> None:
     both = examples(nlp, TARGET, 5) + examples(nlp, "source", 5)
-    with pytest.raises(ValueError, match="default_label is for T-A"):
-        initialize(both, None, default="PER", sharing="T-B")
+    with pytest.raises(ValueError, match=r"(default_label|union) is for T-A"):
+        initialize(both, None, **setting, sharing="T-B")
 
 
 def test_the_default_of_spans_may_be_outside(nlp: Language, initialize: Initialize) -> None:
@@ -111,7 +138,7 @@ def test_many_to_one_answers_with_the_most_frequent(
     # The first in the file, and in the alphabet, is the rarer one.
     pipe = initialize(both, {"actor": "PER", "place": "LOC", "person": "PER", "town": "LOC"})
     assert pipe.labels == ("actor", "person", "place", "town")
-    emissions = shim_of(pipe.model).network.state_dict()["heads.shared.emission.weight"]
+    emissions = shim_of(pipe.model).network.state_dict()["heads.target.emission.weight"]
     assert len(emissions) == 1 + 4 * 2
     learn(nlp, both)
     assert {e.label_ for e in nlp("Ann Lee lives in New York now").ents} == {"person", "place"}
@@ -164,11 +191,12 @@ def test_no_label_of_the_target(
 
 
 def test_no_label_of_the_target_and_no_map(nlp: Language, initialize: Initialize) -> None:
-    source = examples(nlp, "source", 5)
-    with pytest.raises(
-        ValueError, match="no labels for task 'target' of 'transfer_ner': it has no"
-    ):
-        initialize(source, None)
+    source = examples(nlp, "source", 20)
+    # Of two tasks with the same labels, the source tells those of the target.
+    pipe = initialize(source, None)
+    assert pipe.labels == ("LOC", "PER")
+    learn(nlp, source)
+    assert [(e.text, e.label_) for e in nlp(SOURCE_TEXT).ents] == [("Ida", "PER"), ("Paris", "LOC")]
     with pytest.raises(ValueError, match="no labels for task 'target'"):
         initialize(source, {"person": "PER"}, sharing="T-B", factory="transfer_chunker")
 

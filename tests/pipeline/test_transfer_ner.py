@@ -355,7 +355,7 @@ def test_t_a_shares_one_head_and_answers_in_target_labels(
     source = examples(nlp, "source", 20)
     for _ in range(20):
         nlp.update(source, sgd=optimizer)
-    assert "heads.shared.emission.weight" in weights(nlp)
+    assert "heads.target.emission.weight" in weights(nlp)
     # Only source examples were learned, and their entities come out under the target's names.
     assert {e.label_ for e in nlp("Ida lives in Paris now").ents} == {"person", "place"}
 
@@ -399,8 +399,8 @@ def test_word_dropout_is_for_words_seen_once_that_have_no_vector(nlp: Language) 
     example = Example.from_dict(nlp.make_doc("Bo met Cy and met Di"), {"entities": [(0, 2, "per")]})
     add_small_ner(nlp).initialize(lambda: [example])
     shim = shim_of(nlp.get_pipe("transfer_ner").model)
-    rare = shim.network.state_dict()["embeddings.shared.rare"].tolist()
-    words = ["", *shim.vocabularies["shared"].words]
+    rare = shim.network.state_dict()["embeddings.target.rare"].tolist()
+    words = ["", *shim.vocabularies["target"].words]
     assert {word for word, of_word in zip(words, rare, strict=True) if of_word} == {
         *("cy", "and", "di")
     }
@@ -416,8 +416,8 @@ def test_unseen_words_use_static_vectors(nlp: Language) -> None:
     nlp.initialize(lambda: batch)
     optimizer = adagrad(0.1)
     network = shim_of(nlp.get_pipe("transfer_ner").model).network
-    vocabulary = shim_of(nlp.get_pipe("transfer_ner").model).vocabularies["shared"]
-    row = network.state_dict()["embeddings.shared.weight"][1 + vocabulary.words.index("rome")]
+    vocabulary = shim_of(nlp.get_pipe("transfer_ner").model).vocabularies["target"]
+    row = network.state_dict()["embeddings.target.weight"][1 + vocabulary.words.index("rome")]
     assert torch.equal(row, torch.from_numpy(rome))
     for _ in range(20):
         nlp.update(batch, sgd=optimizer)

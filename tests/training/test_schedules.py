@@ -17,6 +17,7 @@ from spacy_transfer.training.schedules import (
     joint,
     source_only,
     target_only,
+    turns,
 )
 
 TARGETS, SOURCES = 7, 5
@@ -104,6 +105,44 @@ def test_joint_has_both_tasks_in_every_batch(streams: Callable[..., TaskStreams]
 def test_joint_sources_take_turns(streams: Callable[..., TaskStreams]) -> None:
     batches = islice(joint(1, 2)(streams("a", "b", "c")), 9)
     assert [tasks(batch)[1:] for batch in batches] == [["a"] * 2, ["b"] * 2, ["c"] * 2] * 3
+
+
+def test_turns_are_as_frequent_as_their_weights_and_evenly_spread() -> None:
+    drawn = list(islice(turns({"a": 5.0, "b": 1.0, "c": 2.0}), 800))
+    for name, weight in (("a", 5), ("b", 1), ("c", 2)):
+        for start in range(0, 800, 8):
+            assert drawn[start : start + 8].count(name) == weight
+    places = [place for place, name in enumerate(drawn) if name == "c"]
+    assert {after - before for before, after in pairwise(places)} == {3, 5}
+
+
+def test_weights_of_sources(streams: Callable[..., TaskStreams]) -> None:
+    weights = {"one": 3.0, "two": 1.0}
+    both = joint(1, 1, source_weights=weights)(streams("one", "two"))
+    seen = [tasks(batch)[1] for batch in islice(both, 40)]
+    assert (seen.count("one"), seen.count("two")) == (30, 10)
+    alone = source_only(1, source_weights=weights)(streams("one", "two"))
+    batches = list(islice(alone, 40))
+    assert [tasks(batch)[0] for batch in batches] == seen
+    assert batches[-1].epoch == 29 // SOURCES
+    drawn = alternate(1, 0.2, source_weights=weights)(streams("one", "two"))
+    names = [tasks(batch)[0] for batch in islice(drawn, 3000)]
+    for task, share in ((TARGET, 0.2), ("one", 0.6), ("two", 0.2)):
+        limit = 5 * (share * (1 - share) / 3000) ** 0.5
+        assert names.count(task) / 3000 == pytest.approx(share, abs=limit)
+
+
+@pytest.mark.parametrize(
+    "weights", [{"one": 1.0}, {"one": 1.0, "two": 0.0}, {"one": 1.0, "two": 1.0, "three": 1.0}]
+)
+@pytest.mark.parametrize("schedule", [alternate, joint, source_only])
+def test_wrong_weights(
+    streams: Callable[..., TaskStreams],
+    schedule: Callable[..., Schedule],
+    weights: dict[str, float],
+) -> None:
+    with pytest.raises(ValueError, match="a number above 0 for each of the sources one, two"):
+        next(schedule(source_weights=weights)(streams("one", "two")))
 
 
 def test_a_source_is_gone_through_before_it_repeats(streams: Callable[..., TaskStreams]) -> None:
