@@ -7,6 +7,7 @@ from confection import Config
 from spacy.schemas import ConfigSchemaTraining
 from spacy.util import load_model_from_config, registry
 
+from spacy_transfer.pipeline.base import TransferPipe
 from spacy_transfer.training.config import load_training_config
 from tests.conftest import CONFIGS, SMALL_CONFIG
 
@@ -15,11 +16,12 @@ ENCODER = "components.transfer_ner.model.encoder"
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_of_the_project_loads(path: Path) -> None:
-    config = load_training_config(path, {"paths.target": "here.spacy", "system.seed": 7})
+    config = load_training_config(path, {"paths.dev": "here.spacy", "system.seed": 7})
     nlp = load_model_from_config(config, auto_fill=True)
-    assert nlp.pipe_names == ["transfer_ner"]
+    assert nlp.pipe_names == [nlp.get_pipe_meta(name).factory for name in nlp.pipe_names]
+    assert isinstance(nlp.get_pipe(nlp.pipe_names[0]), TransferPipe)
     filled = nlp.config.interpolate()
-    assert filled["corpora"]["train"]["target"]["path"] == "here.spacy"
+    assert filled["corpora"]["dev"]["path"] == "here.spacy"
     settings = registry.resolve(filled["training"], schema=ConfigSchemaTraining)
     assert settings["seed"] == filled["corpora"]["train"]["seed"] == 7
 
