@@ -10,6 +10,8 @@ import typer
 from spacy_transfer.cli.batch_size import batch_size
 from spacy_transfer.cli.convert import convert
 from spacy_transfer.cli.evaluate import evaluate
+from spacy_transfer.cli.experiment import experiment
+from spacy_transfer.cli.report import report
 from spacy_transfer.cli.sample import sample
 from spacy_transfer.cli.scores import scores
 from spacy_transfer.cli.train import train
@@ -29,3 +31,5 @@ app.command(context_settings=_SETTINGS)(batch_size)
 app.command(context_settings=_SETTINGS)(train)
 app.command()(evaluate)
 app.command()(scores)
+app.command()(experiment)
+app.command()(report)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import configparser
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,31 @@ def load_training_config(path: Path, overrides: dict[str, Any]) -> Config:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such config file")
+    with _errors_of(path):
+        config = load_config(path, interpolate=False)
+    config = override(path, config, overrides)
+    _check_keys(path, config)
+    return config
+
+
+def override(path: Path, config: Config, overrides: dict[str, Any]) -> Config:
+    """Set settings by their dotted names; ValueError naming `path` and the setting if one is
+    unknown."""
+    for name in overrides:
+        _require_override(path, config, name)
+    with _errors_of(path):
+        text = config.to_str(interpolate=False)
+        return Config().from_str(text, overrides=overrides, interpolate=False)
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
     try:
-        plain = load_config(path, interpolate=False)
-        for name in overrides:
-            _require_override(path, plain, name)
-        config = load_config(path, overrides=overrides, interpolate=False)
+        yield
     except (ValueError, configparser.Error) as error:
-        if str(error).startswith(str(path)):
-            raise
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
     except KeyError as error:
         raise ValueError(f"{path}: no section [{error.args[0]}] before its subsections") from error
-    _check_keys(path, config)
-    return config
 
 
 def _require_override(path: Path, config: Config, name: str) -> None:

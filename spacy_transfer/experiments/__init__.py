@@ -1,0 +1,1 @@
+"""Grids of runs: one short file, every run cached, one table, a report."""

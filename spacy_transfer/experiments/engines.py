@@ -1,0 +1,73 @@
+"""How runs are worked off: on this machine, several at a time, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Protocol
+
+LOG = "log.txt"
+
+
+class Engine(Protocol):
+    """Does the runs in some folders; yields each folder when its run has ended, in any order."""
+
+    def __call__(self, folders: Sequence[Path], /) -> Iterator[Path]:
+        """Do the runs."""
+        ...
+
+
+def work_in_process(folder: Path, threads: int) -> None:
+    """Do one run in a process of its own; what it prints is in `log.txt` in its folder."""
+    command = [sys.executable, "-m", "spacy_transfer.experiments.worker", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    with (folder / LOG).open("w", encoding="utf-8") as log:
+        subprocess.run(command, env=environment, stdout=log, stderr=log, check=False)
+
+
+def local(jobs: int, threads: int) -> Engine:
+    """On this machine, `jobs` runs at a time, each on so many threads."""
+
+    def engine(folders: Sequence[Path]) -> Iterator[Path]:
+        pool = ThreadPoolExecutor(jobs)
+        try:
+            futures = {pool.submit(work_in_process, f, threads): f for f in folders}
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    return engine
+
+
+def ray(threads: int, gpus: float) -> Engine:
+    """On the Ray cluster of `RAY_ADDRESS`, or on a local one that is started.
+
+    Each run asks for so many CPUs and GPUs. All machines must see the folders and the corpora
+    under the same paths, and have this package installed.
+    """
+    try:
+        import ray as cluster
+    except ImportError as error:
+        raise ImportError(
+            "the engine 'ray' needs Ray: pip install 'spacy-transfer[ray]'"
+        ) from error
+
+    def engine(folders: Sequence[Path]) -> Iterator[Path]:
+        cluster.init(ignore_reinit_error=True, log_to_driver=False)
+        task = cluster.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(work_in_process)
+        waiting = {task.remote(folder, threads): folder for folder in folders}
+        try:
+            while waiting:
+                [done], _ = cluster.wait(list(waiting), num_returns=1)
+                cluster.get(done)
+                yield waiting.pop(done)
+        finally:
+            cluster.shutdown()
+
+    return engine

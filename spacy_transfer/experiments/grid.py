@@ -1,0 +1,233 @@
+"""The experiment file: corpora, methods, and which of them meet.
+
+name: tags
+corpora:
+  news: {train: news/train.tsv, layer: tag}
+  tweets: {train: tweets/train.tsv, dev: tweets/dev.tsv, test: tweets/test.tsv, layer: tag}
+methods:
+  none: {config: target_only.cfg}
+  T-A: {config: ta.cfg}
+runs:
+  - {target: tweets, methods: [none], rates: [0.1, 1.0]}
+  - {target: tweets, sources: [news], methods: [T-A], rates: [0.1, 1.0], label_map: map.tsv}
+seeds: [0, 1, 2]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from srsly.ruamel_yaml import YAML
+from srsly.ruamel_yaml.error import YAMLError
+
+from spacy_transfer.corpus.errors import CorpusError
+from spacy_transfer.corpus.gold import check_layer
+from spacy_transfer.corpus.readers import check_rate
+from spacy_transfer.experiments.run import CorpusFiles, Run
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CorpusEntry(_Strict):
+    """A corpus: column files, JSON lines or `.spacy`, from the data folder.
+
+    Attributes:
+        train: what is learned.
+        dev: what a target chooses its best model by.
+        test: what a target is scored on, once a run.
+        layer: `ents`, `tag` or `spans:KEY`.
+        vectors: pipelines with vectors for its words; of several, the dev score chooses.
+        gazetteers: files of phrases by name.
+        lang: the language, which a target's pipeline has.
+    """
+
+    train: str
+    dev: str | None = None
+    test: str | None = None
+    layer: str = "ents"
+    vectors: list[str] = Field(default_factory=list)
+    gazetteers: dict[str, str] = Field(default_factory=dict)
+    lang: str = "en"
+
+    @field_validator("vectors", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("layer")
+    @classmethod
+    def _layer(cls, value: str) -> str:
+        check_layer(value)
+        return value
+
+
+class MethodEntry(_Strict):
+    """A method: a training config, from the folder of the experiment file, and settings for it."""
+
+    config: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class RunsEntry(_Strict):
+    """All combinations of some methods, rates and seeds for a target and its sources.
+
+    Attributes:
+        target: a corpus with dev and test.
+        sources: corpora to transfer from; none for methods without.
+        methods: names of methods.
+        rates: labeling rates, the shares of the target's training sentences that are kept; 0 is for
+            configs without a target.
+        seeds: of sampling, weights and order; by default those of the experiment.
+        label_map: a file of matched labels.
+        settings: settings for the configs.
+        published: a published score to print beside ours, by method.
+    """
+
+    target: str
+    sources: list[str] = Field(default_factory=list)
+    methods: list[str] = Field(min_length=1)
+    rates: list[float] = Field(default=[1.0], min_length=1)
+    seeds: list[int] | None = None
+    label_map: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    published: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("rates")
+    @classmethod
+    def _rates(cls, value: list[float]) -> list[float]:
+        for rate in value:
+            if rate:
+                check_rate(rate)
+        return value
+
+
+class Grid(_Strict):
+    """An experiment file."""
+
+    name: str
+    corpora: dict[str, CorpusEntry]
+    methods: dict[str, MethodEntry]
+    runs: list[RunsEntry] = Field(min_length=1)
+    seeds: list[int] = Field(default=[0], min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def read_grid(path: Path) -> Grid:
+    """Read an experiment file; CorpusError with its line for anything that is wrong in it."""
+    if not path.is_file():
+        raise CorpusError(path, None, "no such experiment file")
+    try:
+        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or error
+        raise CorpusError(path, mark and mark.line + 1, f"not YAML: {problem}") from error
+    if not isinstance(document, dict):
+        raise CorpusError(path, None, "expected a mapping with name, corpora, methods and runs")
+    try:
+        grid = Grid.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        message = f"{place}: {first['msg'].removeprefix('Value error, ')}"
+        raise CorpusError(path, _line(document, first["loc"]), message) from error
+    for number, entry in enumerate(grid.runs):
+        _check_entry(path, document, grid, number, entry)
+    return grid
+
+
+def _check_entry(path: Path, document: Any, grid: Grid, number: int, entry: RunsEntry) -> None:
+    def fail(key: str, message: str) -> None:
+        place = ("runs", number, key)
+        raise CorpusError(path, _line(document, place), f"runs.{number}.{key}: {message}")
+
+    for key, names, known in (
+        ("target", [entry.target], grid.corpora),
+        ("sources", entry.sources, grid.corpora),
+        ("methods", entry.methods, grid.methods),
+        ("published", list(entry.published), dict.fromkeys(entry.methods)),
+    ):
+        for name in names:
+            if name not in known:
+                near = get_close_matches(name, list(known), n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"expected one of {_list(known)}"
+                fail(key, f"unknown {name!r}; {hint}")
+    target = grid.corpora[entry.target]
+    if target.dev is None or target.test is None:
+        fail("target", f"corpus {entry.target!r} needs dev and test to be a target")
+
+
+def _list(known: Mapping[str, object]) -> str:
+    return ", ".join(known) or "none, as there are none"
+
+
+def _line(document: Any, place: tuple[Any, ...]) -> int | None:
+    """The line (from 1) of a place in a YAML document, or of what is nearest around it."""
+    line = None
+    for key in place:
+        if not hasattr(document, "lc") or key not in (document.lc.data or {}):
+            break
+        line = document.lc.data[key][0] + 1
+        document = document[key]
+    return line
+
+
+def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
+    """All runs of a grid, in the order of its file.
+
+    Args:
+        grid: what `read_grid` gave.
+        folder: what configs and label maps are relative to.
+        data: what corpora, vectors and gazetteers are relative to.
+    """
+    for entry in grid.runs:
+        target = grid.corpora[entry.target]
+        vectors: list[str | None] = [_pipeline(data, name) for name in target.vectors]
+        seeds = grid.seeds if entry.seeds is None else entry.seeds
+        for rate, name, vector, seed in product(
+            entry.rates, entry.methods, vectors or [None], seeds
+        ):
+            method = grid.methods[name]
+            yield Run(
+                experiment=grid.name,
+                target=_files(entry.target, target, data),
+                sources=tuple(_files(s, grid.corpora[s], data) for s in entry.sources),
+                method=name,
+                config=folder / method.config,
+                rate=rate,
+                seed=seed,
+                vectors=vector,
+                label_map=folder / entry.label_map if entry.label_map else None,
+                settings={**grid.settings, **method.settings, **entry.settings},
+                published=entry.published.get(name),
+            )
+
+
+def _pipeline(data: Path, name: str) -> str:
+    """A folder in the data folder, or else a package."""
+    return str(data / name) if (data / name).exists() else name
+
+
+def _files(name: str, entry: CorpusEntry, data: Path) -> CorpusFiles:
+    return CorpusFiles(
+        name=name,
+        layer=entry.layer,
+        lang=entry.lang,
+        train=data / entry.train,
+        dev=data / entry.dev if entry.dev else None,
+        test=data / entry.test if entry.test else None,
+        vectors=_pipeline(data, entry.vectors[0]) if entry.vectors else None,
+        gazetteers={key: data / path for key, path in entry.gazetteers.items()},
+    )

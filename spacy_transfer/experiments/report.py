@@ -1,0 +1,115 @@
+"""A report of results: tables in Markdown, figures, and one HTML page that holds all of it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from spacy_transfer.evaluation.intervals import Interval
+from spacy_transfer.experiments.figures import draw, save
+from spacy_transfer.experiments.results import Row
+from spacy_transfer.experiments.summary import Cell, summarize
+
+PAGE, TABLES = "report.html", "tables.md"
+_HEADER = ["Target", "Rate", "Method", "Sources", "Seeds", "Score", "Gain"]
+_PUBLISHED = ["Published", "Published gain"]
+
+
+def write_report(rows: Sequence[Row], output: Path) -> list[Path]:
+    """Write `report.html`, `tables.md` and a figure for each target; their paths."""
+    output.mkdir(parents=True, exist_ok=True)
+    cells = summarize(rows)
+    written, sections = [], []
+    for target, score in dict.fromkeys((cell.target, cell.score) for cell in cells):
+        of_target = [cell for cell in cells if (cell.target, cell.score) == (target, score)]
+        figure = draw(of_target)
+        name = re.sub(r"[^\w-]+", "-", target)
+        paths = save(figure, output / f"{name}.{score}")
+        written += paths
+        header, *body = table(of_target)
+        sections.append(
+            {
+                "title": f"{target} ({score})",
+                "svg": Markup(_inline(paths[0].read_text(encoding="utf-8"))),
+                "description": ", ".join(f"{c.label} {c.mean.mean:.1f}" for c in of_target),
+                "header": header[1:],
+                "rows": [line[1:] for line in body],
+            }
+        )
+    environment = Environment(
+        loader=PackageLoader("spacy_transfer.experiments", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    page = environment.get_template("report.html.jinja").render(
+        title=", ".join(dict.fromkeys(row["experiment"] for row in rows)),
+        sections=sections,
+        about=_about(rows),
+    )
+    for name, text in ((PAGE, page), (TABLES, markdown(table(cells)))):
+        (output / name).write_text(text, encoding="utf-8")
+        written.append(output / name)
+    return written
+
+
+def table(cells: Sequence[Cell]) -> list[list[str]]:
+    """Header and rows: means in percent with 95 % intervals over seeds; gains are paired."""
+    published = any(cell.published is not None for cell in cells)
+    chosen = any(cell.choices > 1 for cell in cells)
+    lines = [_HEADER + (["Vectors"] if chosen else []) + (_PUBLISHED if published else [])]
+    for cell in cells:
+        line = [
+            cell.target,
+            f"{cell.rate:g}",
+            cell.method,
+            " + ".join(cell.sources),
+            str(len(cell.scores)),
+            _text(cell.mean),
+            _text(cell.gain, signed=True),
+        ]
+        if chosen:
+            line.append(cell.vectors or "")
+        if published:
+            line.append("" if cell.published is None else f"{cell.published:.2f}")
+            line.append("" if cell.published_gain is None else f"{cell.published_gain:+.2f}")
+        lines.append(line)
+    return lines
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    header, *body = ["| " + " | ".join(line) + " |\n" for line in lines]
+    return header + "|" + " --- |" * len(lines[0]) + "\n" + "".join(body)
+
+
+def _text(value: Interval | None, signed: bool = False) -> str:
+    if value is None:
+        return ""
+    text = f"{value.mean:{'+' if signed else ''}.2f}"
+    return text if value.reach is None else f"{text} ± {value.reach:.2f}"
+
+
+def _inline(svg: str) -> str:
+    """The svg element alone, without a size of its own."""
+    return svg[svg.index("<svg") :]
+
+
+def _about(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Where the figures are from."""
+    machines = Counter(row["machine"] for row in rows if "machine" in row)
+    versions: dict[str, set[Any]] = {}
+    for row in rows:
+        for name, version in row.get("versions", {}).items():
+            versions.setdefault(name, set()).add(version)
+    seconds = sum(row.get("train_seconds", 0.0) for row in {r["key"]: r for r in rows}.values())
+    return [
+        ("Runs", f"{len({row['key'] for row in rows})}, {seconds / 3600:.1f} hours of training"),
+        ("Machines", ", ".join(machines) or "unknown"),
+        *((name, ", ".join(sorted(of))) for name, of in versions.items()),
+    ]

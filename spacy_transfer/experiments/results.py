@@ -1,0 +1,59 @@
+"""The results table: a JSON object a line, one for each run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from spacy_transfer.corpus.errors import CorpusError
+from spacy_transfer.corpus.lines import read_lines
+from spacy_transfer.experiments.run import Run
+
+Row = dict[str, Any]
+"""What a run was (experiment, target, sources, method, rate, seed, ...) and what it measured."""
+
+_NEEDED = {"experiment", "target", "sources", "method", "rate", "seed", "dev_score", "test_score"}
+
+
+def row_of(key: str, run: Run, result: dict[str, Any]) -> Row:
+    """The row of a run that is done."""
+    return {
+        "experiment": run.experiment,
+        "target": run.target.name,
+        "sources": [source.name for source in run.sources],
+        "method": run.method,
+        "rate": run.rate,
+        "seed": run.seed,
+        "vectors": run.vectors and Path(run.vectors).name,
+        "published": run.published,
+        "score": run.score,
+        "key": key,
+        **result,
+    }
+
+
+def write_rows(rows: Iterable[Row], path: Path) -> None:
+    """Write a table, or leave the one that was there as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    part.replace(path)
+
+
+def read_rows(paths: Sequence[Path]) -> list[Row]:
+    """Read tables that `write_rows` wrote; CorpusError naming file and line for anything else."""
+    rows = []
+    for path in paths:
+        for number, line in read_lines(path):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict) or not row.keys() >= _NEEDED:
+                raise CorpusError(path, number, "expected a result of `spacy transfer experiment`")
+            rows.append(row)
+    if not rows:
+        raise CorpusError(paths[0], None, "expected results of `spacy transfer experiment`")
+    return rows

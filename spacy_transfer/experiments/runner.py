@@ -1,0 +1,114 @@
+"""Does the runs of an experiment that have not been done, and keeps one table of all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from spacy_transfer.corpus.convert import convert
+from spacy_transfer.experiments.engines import LOG, Engine
+from spacy_transfer.experiments.results import Row, row_of, write_rows
+from spacy_transfer.experiments.run import Run, config_of, digest, key_of
+from spacy_transfer.experiments.worker import CONFIG, RESULT, RUN
+
+RESULTS = "results.jsonl"
+
+
+class Experiment:
+    """Runs in an output folder, which several experiments may have in common.
+
+    Each run is in the folder `runs/KEY`, where KEY is a hash of all that determines its result:
+    what has been done is not done again, and runs that are the same are done once. The table
+    `NAME/results.jsonl` has a line for each run of this experiment that is done, in the order of
+    its runs.
+    """
+
+    def __init__(self, name: str, runs: Sequence[Run], output: Path) -> None:
+        """Name the runs; ValueError for a config or a setting that cannot be used, OSError for a
+        file that cannot be read."""
+        self.runs = [(key_of(run), run) for run in runs]
+        self.output = output
+        self.results = output / name / RESULTS
+
+    def folder(self, key: str) -> Path:
+        """The folder of a run."""
+        return self.output / "runs" / key
+
+    def waiting(self) -> dict[str, Run]:
+        """The runs that have not been done, by key; those of the first seed come first."""
+        by_seed = sorted(self.runs, key=lambda item: item[1].seed)
+        return {key: run for key, run in by_seed if not (self.folder(key) / RESULT).exists()}
+
+    def run(self, engine: Engine, *, gpu_id: int = -1, keep_models: bool = False) -> list[str]:
+        """Do what is waiting; a line for each run that failed, with where its log is.
+
+        Raises CorpusError for a corpus that cannot be read, before any run.
+        """
+        waiting = self.waiting()
+        folders = {
+            self._prepare(key, run, gpu_id, keep_models): run for key, run in waiting.items()
+        }
+        failures = []
+        self.write_results()
+        distinct = len({key for key, _ in self.runs})
+        with tqdm(total=distinct, initial=distinct - len(waiting), unit="run") as bar:
+            for folder in engine(list(folders)):
+                run = folders[folder]
+                if (folder / RESULT).exists():
+                    score = json.loads((folder / RESULT).read_text())["test_score"]
+                    bar.write(f"{run}: {100 * (score or 0):.2f}")
+                else:
+                    failures.append(f"{run}: {_last_line(folder / LOG)} ({folder / LOG})")
+                    bar.write(f"failed: {failures[-1]}")
+                bar.update()
+                self.write_results()
+        return failures
+
+    def write_results(self) -> None:
+        """Write the table of all runs that are done."""
+        rows: list[Row] = []
+        for key, run in self.runs:
+            path = self.folder(key) / RESULT
+            if path.exists():
+                rows.append(row_of(key, run, json.loads(path.read_text(encoding="utf-8"))))
+        write_rows(rows, self.results)
+
+    def _prepare(self, key: str, run: Run, gpu_id: int, keep_models: bool) -> Path:
+        """Make a run's folder, with all that its worker reads."""
+        folder = self.folder(key)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        assert run.target.test is not None
+        settings = {
+            "run": str(run),
+            "score": run.score,
+            "layer": run.target.layer,
+            "test": self._place(run.target.test, run.target.layer),
+            "gpu_id": gpu_id,
+            "keep_models": keep_models,
+        }
+        config_of(run, self._place).to_disk(folder / CONFIG, interpolate=False)
+        (folder / RUN).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        return folder
+
+    def _place(self, path: Path | str, layer: str | None) -> str:
+        """Where a file is; a corpus is first brought into spaCy's format, once."""
+        path = Path(path)
+        if not path.exists():
+            return str(path)
+        if layer is None or path.is_dir() or path.suffix == ".spacy":
+            return str(path.resolve())
+        name = f"{path.name.split('.')[0]}-{digest(path)[:12]}-{layer.replace(':', '-')}.spacy"
+        output = self.output / "corpora" / name
+        if not output.exists():
+            convert(path, output, layer)
+        return str(output.resolve())
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it ended without a word"

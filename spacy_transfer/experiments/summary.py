@@ -1,0 +1,106 @@
+"""Results of single runs, brought together over seeds and set against training without transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from spacy_transfer.evaluation.intervals import Interval, mean_interval
+from spacy_transfer.experiments.results import Row
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method on a target at a labeling rate, over its seeds.
+
+    Attributes:
+        target: the target's name.
+        score: the name of the score, such as `ents_f`.
+        rate: the labeling rate.
+        sources: the sources' names; none without transfer.
+        method: the method's name.
+        vectors: the vectors with the best mean dev score, and out of how many they were chosen.
+        choices: how many vectors there were to choose from.
+        scores: the test score of each seed, in percent.
+        gain: by how much each seed is above the same seed without transfer; None without any.
+        published: a published score, in percent.
+        published_gain: by how much it is above the published score without transfer.
+    """
+
+    target: str
+    score: str
+    rate: float
+    sources: tuple[str, ...]
+    method: str
+    vectors: str | None
+    choices: int
+    scores: dict[int, float]
+    gain: Interval | None
+    published: float | None
+    published_gain: float | None
+
+    @property
+    def mean(self) -> Interval:
+        """The mean over seeds."""
+        return mean_interval(list(self.scores.values()))
+
+    @property
+    def label(self) -> str:
+        """Method and sources."""
+        return f"{self.method} from {' + '.join(self.sources)}" if self.sources else self.method
+
+
+_Place = tuple[str, str, float]
+_Way = tuple[tuple[str, ...], str]
+
+
+def summarize(rows: Iterable[Row]) -> list[Cell]:
+    """One cell for each target, rate, sources and method, in the order of the rows.
+
+    Gains are over the first method without sources on the same target at the same rate, seed by
+    seed. Vectors are chosen by the mean dev score: the test score is never looked at.
+    """
+    groups: dict[_Place, dict[_Way, list[Row]]] = {}
+    for row in rows:
+        place = (row["target"], row.get("score", "score"), row["rate"])
+        way = (tuple(row["sources"]), row["method"])
+        groups.setdefault(place, {}).setdefault(way, []).append(row)
+    return [cell for place, ways in groups.items() for cell in _cells(place, ways)]
+
+
+def _cells(place: _Place, ways: dict[_Way, list[Row]]) -> list[Cell]:
+    chosen = {way: _chosen(rows) for way, rows in ways.items()}
+    without = next((way for way in chosen if not way[0]), None)
+    base = _scores(chosen[without]) if without else {}
+    published_base = chosen[without][0]["published"] if without else None
+    cells = []
+    for way, rows in chosen.items():
+        scores = _scores(rows)
+        gains = [score - base[seed] for seed, score in scores.items() if seed in base and way[0]]
+        published = rows[0]["published"]
+        compared = way[0] and published is not None and published_base is not None
+        cells.append(
+            Cell(
+                *place,
+                *way,
+                vectors=rows[0]["vectors"],
+                choices=len({row["vectors"] for row in ways[way]}),
+                scores=scores,
+                gain=mean_interval(gains) if gains else None,
+                published=published,
+                published_gain=published - published_base if compared else None,
+            )
+        )
+    return cells
+
+
+def _chosen(rows: Sequence[Row]) -> list[Row]:
+    by_vectors: dict[str | None, list[Row]] = {}
+    for row in rows:
+        by_vectors.setdefault(row["vectors"], []).append(row)
+    return max(by_vectors.values(), key=lambda rows: fmean(row["dev_score"] for row in rows))
+
+
+def _scores(rows: Iterable[Row]) -> dict[int, float]:
+    return {row["seed"]: 100 * (row["test_score"] or 0.0) for row in rows}

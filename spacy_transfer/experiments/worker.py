@@ -1,0 +1,109 @@
+"""Trains and scores one run, in a process of its own: `python -m spacy_transfer.experiments.worker
+FOLDER`, where FOLDER has its `config.cfg` and `run.json` and gets its `result.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import spacy
+import torch
+from confection import Config
+from spacy.language import Language
+from spacy.util import load_config
+
+from spacy_transfer.corpus.marks import TARGET
+from spacy_transfer.corpus.readers import task_corpus
+from spacy_transfer.models.tagger import shim_of
+from spacy_transfer.pipeline.base import TransferPipe
+from spacy_transfer.training.checkpoint import BEST
+from spacy_transfer.training.loop import LOG, train
+
+CONFIG, RUN, RESULT = "config.cfg", "run.json", "result.json"
+
+
+def work(folder: Path) -> None:
+    """Do the run whose files are in `folder`."""
+    settings = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    started, processor = time.monotonic(), time.process_time()
+    config = load_config(folder / CONFIG, interpolate=False)
+    progress = train(config, folder, use_gpu=settings["gpu_id"])
+    trained = time.monotonic() - started
+    nlp = spacy.load(folder / BEST)
+    started = time.monotonic()
+    examples = list(task_corpus(settings["test"], settings["layer"])(nlp))
+    scores = nlp.evaluate(examples)
+    result = {
+        "dev_score": progress.best_score,
+        "test_score": scores[settings["score"]],
+        "test_scores": {k: v for k, v in scores.items() if isinstance(v, int | float)},
+        "best_step": progress.best_step,
+        "steps": progress.step,
+        "words": progress.words,
+        **_at_best(folder / LOG, progress.best_step),
+        "train_seconds": round(trained, 1),
+        "processor_seconds": round(time.process_time() - processor, 1),
+        "test_seconds": round(time.monotonic() - started, 1),
+        **_sizes(nlp, config),
+        "test_tokens": sum(len(example.reference) for example in examples),
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": {name: version(name) for name in ("spacy-transfer", "spacy", "torch")},
+    }
+    if not settings["keep_models"]:
+        for model in folder.glob("model-*"):
+            shutil.rmtree(model)
+    part = folder / f".{RESULT}.part"
+    part.write_text(json.dumps(result, indent=2), encoding="utf-8")
+    part.replace(folder / RESULT)
+
+
+def _at_best(log: Path, step: int) -> dict[str, Any]:
+    """The epoch and the losses at the best step."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        values = json.loads(line)
+        if values["step"] == step:
+            return {"epoch": values["epoch"], "losses": values["losses"]}
+    raise ValueError(f"{log}: no line of step {step}")
+
+
+def _sizes(nlp: Language, config: Config) -> dict[str, Any]:
+    """Parameters and labels of the pipeline, and what it learned from."""
+    [pipe] = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, TransferPipe)]
+    network = shim_of(pipe.model).network
+    corpora = config.interpolate()["corpora"]["train"]
+    of_tasks = {TARGET: corpora.get("target"), **corpora["sources"]}
+    tokens = {
+        task: sum(task_corpus(**_arguments(entry)).lengths())
+        for task, entry in of_tasks.items()
+        if entry
+    }
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "labels": len(pipe.labels),
+        "tokens": tokens,
+    }
+
+
+def _arguments(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if not name.startswith("@")}
+
+
+def _end_with(parent: int) -> None:
+    """Stop when the process that started this one is gone, so that no run is done twice."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    work(Path(sys.argv[1]))

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import html.parser
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from spacy_transfer.experiments.results import write_rows
+from tests.cli.running import exit_code
+from tests.experiments.test_summary import row
+
+report = partial(exit_code, "report")
+ABOUT = {
+    "train_seconds": 1800.0,
+    "machine": "Linux x86_64, 2 cores",
+    "versions": {"torch": "2.13.0"},
+}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A target with curves over two rates, and one with a single rate."""
+    rows = []
+    for target, rates in (("<aim>", (0.1, 1.0)), ("tags", (0.5,))):
+        for rate in rates:
+            for seed in (0, 1):
+                extra = {**ABOUT, "target": target, "rate": rate, "published": 12.5}
+                rows.append(row("none", seed, 0.3 + seed / 50, **extra))
+                extra["sources"] = ["news", "mail"]
+                rows.append(row("T-B", seed, 0.4 + seed / 50 + rate / 9, **extra))
+    path = tmp_path / "results.jsonl"
+    write_rows(({**r, "key": str(n)} for n, r in enumerate(rows)), path)
+    return path
+
+
+class Page(html.parser.HTMLParser):
+    """What a page opens, and what it takes from elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.outside: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href") and not (value or "").startswith("#"):
+                self.outside.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_one_page_holds_all(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(results) == 0
+    folder = results.parent / "report"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        Path(line).name for line in capsys.readouterr().out.splitlines()
+    )
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert page.outside == []
+    assert page.tags.count("svg") == page.tags.count("table") == 2
+    assert "<aim> (ents_f)" in page.text
+    for words in ("T-B from news + mail", "labeling rate", "12, 6.0 hours of training"):
+        assert words in page.text
+    # Figures have text as text, legible at any size.
+    svg = next(folder.glob("*aim*.svg")).read_text(encoding="utf-8")
+    assert ">labeling rate</text>" in re.sub(r"\s+", " ", svg).replace("> ", ">")
+    assert (folder / "tags.ents_f.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_table_is_of_the_numbers(results: Path) -> None:
+    assert report(results, "--output", results.parent / "r") == 0
+    lines = (results.parent / "r" / "tables.md").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == (
+        "| Target | Rate | Method | Sources | Seeds | Score | Gain | Published | Published gain |"
+    )
+    assert len(lines) == 2 + 6
+    # Scores 51.11 and 53.11 percent, 21.11 above the same seeds without transfer, both.
+    assert lines[5] == (
+        "| <aim> | 1 | T-B | news + mail | 2 | 52.11 ± 12.71 | +21.11 ± 0.00 | 12.50 | +0.00 |"
+    )
+
+
+def test_figures_are_the_same_every_time(results: Path) -> None:
+    for name in ("one", "two"):
+        assert report(results, "--output", results.parent / name) == 0
+    for path in (results.parent / "one").iterdir():
+        assert path.read_bytes() == (results.parent / "two" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", ": expected results of"),
+        ("{}\n", ":1: expected a result of"),
+        ("no json\n", ":1: expected a result of"),
+    ],
+)
+def test_bad_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text(text)
+    assert report(path) == 1
+    assert f"{path}{message}" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()

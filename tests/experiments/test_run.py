@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spacy_transfer.experiments import run as run_module
+from spacy_transfer.experiments.grid import read_grid, runs_of
+from spacy_transfer.experiments.run import Run, config_of, key_of
+
+
+@pytest.fixture(autouse=True)
+def _forget_digests() -> None:
+    run_module.digest.cache_clear()
+
+
+def runs(path: Path) -> list[Run]:
+    return list(runs_of(read_grid(path), path.parent, path.parent))
+
+
+def test_the_config_of_a_run(grid_file: Path) -> None:
+    of_tags = runs(grid_file)[7]
+    config = config_of(of_tags, lambda path, layer: f"{Path(path).name} as {layer}").interpolate()
+    reader = {"@readers": "spacy_transfer.TaskCorpus.v1"}
+    assert config["corpora"]["train"]["target"] == {
+        **reader,
+        "path": "aim.train.iob as ents",
+        "layer": "ents",
+        "rate": 0.5,
+        "rate_seed": 1,
+    }
+    assert config["corpora"]["train"]["sources"] == {
+        "tags": {**reader, "path": "tags.tsv as tag", "layer": "tag"}
+    }
+    assert config["corpora"]["dev"]["path"] == "aim.dev.iob as ents"
+    assert (config["system"]["seed"], config["nlp"]["lang"]) == (1, "xx")
+    assert config["components"]["transfer_ner"]["factory"] == "transfer_ner"
+    assert config["training"]["max_steps"] == 6
+
+
+@pytest.mark.parametrize(
+    ("layer", "factory", "score"),
+    [
+        ("tag", "transfer_tagger", "tag_acc"),
+        ("spans:sc", "transfer_chunker", "spans_sc_f"),
+        ("ents", "transfer_ner", "ents_f"),
+    ],
+)
+def test_the_component_is_that_of_the_target_layer(
+    grid_file: Path, layer: str, factory: str, score: str
+) -> None:
+    first = runs(grid_file)[0]
+    other = replace(first, target=replace(first.target, layer=layer))
+    component = config_of(other, lambda path, layer: str(path))["components"]["transfer_ner"]
+    assert component["factory"] == factory
+    assert component.get("spans_key") == ("sc" if layer == "spans:sc" else None)
+    assert other.score == score
+
+
+def test_sources_of_other_languages_have_vectors_of_their_own(grid_file: Path) -> None:
+    first = runs(grid_file)[4]
+    config = Path(__file__).parents[2] / "configs" / "tc.cfg"
+    for lang, vectors, expected in (
+        ("xx", None, {}),
+        ("es", None, {"other": None}),
+        ("es", "v", {"other": "v"}),
+        ("xx", "v", {"other": "v"}),
+    ):
+        sources = (replace(first.sources[0], lang=lang, vectors=vectors),)
+        other = replace(first, config=config, sources=sources, label_map=None, settings={})
+        initialize = config_of(other, lambda path, layer: str(path))["initialize"]
+        assert initialize["components"]["transfer_ner"]["source_vectors"] == expected
+
+
+def test_the_key_is_of_all_that_determines_the_result_and_nothing_else(
+    grid_file: Path, edit: Callable[[str, str], Path]
+) -> None:
+    def keys() -> list[str]:
+        run_module.digest.cache_clear()
+        return [key_of(run) for run in runs(grid_file)]
+
+    first = keys()
+    assert len(set(first)) == 10
+    edit("name: small", "name: renamed")
+    edit("published: {none: 40}", "published: {none: 41}")
+    corpus = grid_file.with_name("aim.train.iob")
+    corpus.rename(corpus.with_name("moved.iob"))
+    edit("aim.train.iob", "moved.iob")
+    assert keys() == first
+    with grid_file.with_name("other.iob").open("a", encoding="utf-8") as file:
+        file.write("New\tO\n\n")
+    changed = [old != new for old, new in zip(first, keys(), strict=True)]
+    assert changed == [False] * 4 + [True] * 2 + [False] * 4
+    first = keys()
+    for name in ("aim.test.iob", "aim.dev.iob"):
+        with grid_file.with_name(name).open("a", encoding="utf-8") as file:
+            file.write("New\tO\n\n")
+        assert not set(first) & set(keys())
+        first = keys()
+    edit("training.max_steps: 6", "training.max_steps: 7")
+    assert not set(first) & set(keys())
+
+
+def test_runs_that_are_the_same_have_one_key(edit: Callable[[str, str], Path]) -> None:
+    path = edit("sources: [tags], methods: [La-DTL, none]", "methods: [none]")
+    first, *_, last = runs(path)[:2] + runs(path)[-2:]
+    assert key_of(last) == key_of(runs(path)[1])
+    assert key_of(first) != key_of(last)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("alone.cfg", "missing.cfg", "missing.cfg: no such config file"),
+        ("training.max_steps: 6", "training.max_stepz: 6", "unknown setting --training.max_stepz"),
+        ("rates: [0.5, 1]", "rates: [0]", "rate 0 needs a config without"),
+        ("alone.cfg", "empty.cfg", "expected one component of transfer_ner, .*; found none"),
+    ],
+)
+def test_what_cannot_be_used(
+    edit: Callable[[str, str], Path], old: str, new: str, message: str
+) -> None:
+    path = edit(old, new)
+    path.with_name("empty.cfg").write_text(
+        '[nlp]\nlang = "xx"\npipeline = []\n[system]\nseed = 0\n'
+    )
+    with pytest.raises(ValueError, match=message):
+        [key_of(run) for run in runs(path)]

@@ -1,0 +1,154 @@
+"""Experiments from end to end, through the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spacy_transfer.experiments import run as run_module
+from spacy_transfer.experiments.results import read_rows
+from tests.cli.running import exit_code
+
+experiment = partial(exit_code, "experiment")
+
+
+@pytest.fixture(autouse=True)
+def _forget_digests() -> None:
+    run_module.digest.cache_clear()
+
+
+def rows(output: Path) -> list[dict[str, Any]]:
+    return read_rows([output / "small" / "results.jsonl"])
+
+
+def stamps(output: Path) -> dict[str, int]:
+    """When the result of each run was written."""
+    found = (output / "runs").glob("*/result.json")
+    return {path.parent.name: path.stat().st_mtime_ns for path in found}
+
+
+def test_an_experiment_from_files_to_a_table(
+    grid_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    text = grid_file.read_text().replace("seeds: [0, 1]", "seeds: [0]")
+    grid_file.write_text(text.replace("[0.5, 1]", "[0.5]"))
+    assert experiment(grid_file, "--output", output, "--jobs", 2) == 0
+    assert f"results: {output / 'small' / 'results.jsonl'}" in capsys.readouterr().out
+    table = rows(output)
+    assert [(row["method"], row["sources"]) for row in table] == [
+        *(("none", []), ("La-DTL", ["other"]), ("La-DTL", ["tags"]), ("none", ["tags"])),
+    ]
+    ladtl = table[1]
+    assert (ladtl["target"], ladtl["rate"], ladtl["seed"]) == ("aim", 0.5, 0)
+    assert (ladtl["score"], ladtl["published"]) == ("ents_f", 45.5)
+    assert (ladtl["steps"], ladtl["best_step"] in (2, 4, 6)) == (6, True)
+    assert set(ladtl["losses"]) >= {"transfer_ner_crf_target", "transfer_ner_mmd_other"}
+    tokens = {task: count for task, count in ladtl["tokens"].items() if task != "target"}
+    lines = grid_file.with_name("other.iob").read_text().split("\n")
+    assert tokens == {"other": sum(bool(line) for line in lines)}
+    assert ladtl["test_score"] == ladtl["test_scores"]["ents_f"]
+    assert 0 <= ladtl["dev_score"] <= 1
+    assert not list((output / "runs").glob("*/model-*"))
+
+    before = stamps(output)
+    assert experiment(grid_file, "--output", output) == 0
+    assert stamps(output) == before
+    assert rows(output) == table
+
+    # A run by hand, from the config that is kept, reaches the same score.
+    folder = output / "runs" / ladtl["key"]
+    again = tmp_path / "again"
+    assert exit_code("train", folder / "config.cfg", "--output", again) == 0
+    log = (again / "log.jsonl").read_text().splitlines()
+    assert max(json.loads(line)["score"] for line in log) == ladtl["dev_score"]
+
+
+def test_a_run_that_fails_leaves_the_others_alone(
+    edit: Callable[[str, str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    edit("seeds: [0, 1]", "seeds: [0]")
+    edit("sources: [tags], methods: [La-DTL, none]", "sources: [tags], methods: [La-DTL]")
+    path = edit("rates: [0.5, 1]", "rates: [0.5], settings: {training.batcher.batch_size: 0}")
+    assert experiment(path, "--output", tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert "1 runs failed\nnone: aim/0.5, seed 0: " in error
+    assert "batch sizes must be at least 1; found 0" in error
+    assert [row["method"] for row in rows(tmp_path / "out")] == ["La-DTL", "La-DTL"]
+
+
+def test_a_bad_corpus_stops_everything_before_it_begins(
+    grid_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid_file.with_name("aim.dev.iob").write_text("Ann\tB-person\nBo\tX-person\n\n")
+    assert experiment(grid_file, "--output", tmp_path / "out") == 1
+    assert "aim.dev.iob:2: " in capsys.readouterr().err
+    assert not stamps(tmp_path / "out")
+
+
+def test_killed_and_started_again_it_loses_nothing_and_repeats_nothing(
+    edit: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    path, output = edit("rates: [0.5, 1]", "rates: [0.5]"), tmp_path / "out"
+    command = [sys.executable, "-m", "spacy_transfer", "experiment", str(path)]
+    command += ["--output", str(output), "--jobs", "2"]
+    done: dict[str, int] = {}
+    for finished in (1, 3, 5):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 120
+            while len(stamps(output)) < finished and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGKILL)
+        now = stamps(output)
+        assert len(now) >= finished
+        assert done.items() <= now.items()
+        done = now
+        # A table that was being written is whole.
+        lines = (output / "small" / "results.jsonl").read_text().splitlines()
+        assert {json.loads(line)["key"] for line in lines} <= set(now)
+    assert experiment(path, "--output", output) == 0
+    now = stamps(output)
+    assert done.items() <= now.items()
+    assert len(rows(output)) == len(now) == 8
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Ray needs a Unix here")
+def test_ray_does_the_same_runs(edit: Callable[[str, str], Path], tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    edit("[La-DTL, none]", "[La-DTL]")
+    edit("rates: [0.5, 1]", "rates: [1]")
+    path = edit("seeds: [0, 1]", "seeds: [3]")
+    assert experiment(path, "--output", tmp_path / "local") == 0
+    command = [sys.executable, "-m", "spacy_transfer", "experiment", str(path)]
+    subprocess.run([*command, "--output", str(tmp_path / "ray"), "--engine", "ray"], check=True)
+    local, cluster = rows(tmp_path / "local"), rows(tmp_path / "ray")
+    assert len(local) == 3
+    for one, other in zip(local, cluster, strict=True):
+        for name in ("key", "method", "dev_score", "test_score", "losses"):
+            assert one[name] == other[name]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--engine", "slurm"], "--engine must be local or ray; found 'slurm'"),
+        (["--jobs", "0"], "--jobs and --threads must be at least 1"),
+    ],
+)
+def test_wrong_options(
+    grid_file: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert experiment(grid_file, *options) == 1
+    assert message in capsys.readouterr().err
