@@ -21,26 +21,40 @@ class Engine(Protocol):
         ...
 
 
-def work_in_process(folder: Path, threads: int) -> None:
-    """Do one run in a process of its own; what it prints is in `log.txt` in its folder."""
+def start(folder: Path, threads: int) -> subprocess.Popen[bytes]:
+    """Start one run in a process of its own; what it prints is in `log.txt` in its folder."""
     command = [sys.executable, "-m", "spacy_transfer.experiments.worker", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with (folder / LOG).open("w", encoding="utf-8") as log:
-        subprocess.run(command, env=environment, stdout=log, stderr=log, check=False)
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+def work(folder: Path, threads: int) -> None:
+    """Do one run."""
+    start(folder, threads).wait()
 
 
 def local(jobs: int, threads: int) -> Engine:
     """On this machine, `jobs` runs at a time, each on so many threads."""
 
     def engine(folders: Sequence[Path]) -> Iterator[Path]:
+        running: set[subprocess.Popen[bytes]] = set()
+
+        def watch(folder: Path) -> Path:
+            process = start(folder, threads)
+            running.add(process)
+            process.wait()
+            running.discard(process)
+            return folder
+
         pool = ThreadPoolExecutor(jobs)
         try:
-            futures = {pool.submit(work_in_process, f, threads): f for f in folders}
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
+            for future in as_completed([pool.submit(watch, folder) for folder in folders]):
+                yield future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                process.kill()
 
     return engine
 
@@ -60,7 +74,7 @@ def ray(threads: int, gpus: float) -> Engine:
 
     def engine(folders: Sequence[Path]) -> Iterator[Path]:
         cluster.init(ignore_reinit_error=True, log_to_driver=False)
-        task = cluster.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(work_in_process)
+        task = cluster.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(work)
         waiting = {task.remote(folder, threads): folder for folder in folders}
         try:
             while waiting:

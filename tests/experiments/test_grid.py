@@ -7,9 +7,10 @@ import pytest
 
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.experiments.grid import read_grid, runs_of
-from spacy_transfer.experiments.run import config_of
+from spacy_transfer.experiments.run import config_of, key_of
 
-GRIDS = sorted((Path(__file__).parents[2] / "benchmarks").rglob("*.yml"))
+ROOT = Path(__file__).parents[2]
+GRIDS = sorted((ROOT / "benchmarks").rglob("*.yml"))
 
 
 def names(path: Path) -> list[str]:
@@ -96,3 +97,14 @@ def test_every_grid_of_the_project_has_usable_configs(path: Path) -> None:
         config = config_of(run, lambda path, layer: f"{path}").interpolate()
         assert config["system"]["seed"] == run.seed
         assert set(config["corpora"]["train"]["sources"]) == {s.name for s in run.sources}
+
+
+def test_the_example_of_the_readme(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    path = tmp_path / "wards.yml"
+    path.write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    runs = list(runs_of(read_grid(path), ROOT, ROOT / "assets" / "clinical"))
+    assert len({key_of(run) for run in runs}) == len(runs) == 8
+    for run in runs:
+        for files in (run.target, *run.sources):
+            assert all(p is None or p.is_file() for p in (files.train, files.dev, files.test))

@@ -50,3 +50,22 @@ def test_other_components_with_a_source_of_entities(
     assert run.status == 0, run.err
     learned = evaluate(str(run.output / "model-last"), tmp_path / "target-0.spacy", silent=True)
     assert learned[score] == 1.0
+
+
+def test_two_components_in_one_pipeline(train: Train, tmp_path: Path) -> None:
+    text = SMALL_CONFIG.read_text(encoding="utf-8")
+    end = text.index("[initialize]")
+    component = text[text.index("[components.transfer_ner]") : end]
+    text = text[:end] + component.replace("transfer_ner", "transfer_tagger") + text[end:]
+    text = text.replace('["transfer_ner"]', '["transfer_ner", "transfer_tagger"]')
+    config = tmp_path / "both.cfg"
+    config.write_text(text, encoding="utf-8")
+    run = train(SETTINGS, config=config)
+    assert run.status == 0, run.err
+    for model in ("model-best", "model-last"):
+        learned = evaluate(str(run.output / model), tmp_path / "target-0.spacy", silent=True)
+        assert (learned["ents_f"], learned["tag_acc"]) == (1.0, 1.0)
+    nlp = spacy.load(run.output / "model-last")
+    doc = nlp("Ann Lee lives in Rome now")
+    assert [(e.text, e.label_) for e in doc.ents] == [("Ann Lee", "person"), ("Rome", "place")]
+    assert [t.tag_ for t in doc] == ["person", "person", "VERB", "ELSE", "place", "ELSE"]
