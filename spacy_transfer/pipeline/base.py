@@ -209,8 +209,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
     ) -> None:
         """Read labels and words from the examples and build the network.
 
-        With T-A the target needs no examples: the map names its labels, which without a map are
-        those of the sources.
+        With T-A the target needs no examples: the map names its labels. Without a map, a union or a
+        default, T-A takes the labels of the target and of its sources to be the same.
 
         Args:
             get_examples: gives all training examples, of every task.
@@ -336,12 +336,11 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         label_map = None if path is None else read_label_map(path)
         target, *sources = found.values()
         in_head = [found[name] for name in sharing.plans if sharing.head_of(name) == TARGET]
-        if in_head:
-            # A small sample of the target, or none, need not hold every label.
-            of_sources = (
-                set() if target.labels else {name for task in in_head for name in task.labels}
-            )
-            target.labels.update(dict.fromkeys(label_map or of_sources, 0))
+        # A small sample of the target, or none, need not hold every label.
+        if in_head and label_map:
+            target.labels.update(dict.fromkeys(label_map, 0))
+        elif in_head and not (target.labels and (union or default_label)):
+            target.labels.update({label: 0 for task in in_head for label in task.labels})
         plain = target.layer == "tag"
         outside = [OUTSIDE] if in_head and not plain else []
         if label_map and sources and target.labels:

@@ -11,7 +11,7 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_transfer.corpus.marks import TARGET
+from spacy_transfer.corpus.marks import TARGET, mark
 from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import TransferPipe
@@ -188,6 +188,16 @@ def test_no_label_of_the_target(
         "transfer_chunker": ["noun", "verb", "noun"],
         "transfer_tagger": ["N", "V", "X", "P", "X"],
     }[factory]
+
+
+def test_without_a_map_both_have_the_same_labels(nlp: Language, initialize: Initialize) -> None:
+    source = examples(nlp, "source", 20)
+    one = next(eg for eg in examples(nlp, "source", 20, seed=1) if len(eg.reference.ents) == 1)
+    mark(one.reference, TARGET, "ents")
+    pipe = initialize([one, *source], None)
+    assert pipe.label_data == {TARGET: ["LOC", "PER"], "source": ["LOC", "PER"]}
+    learn(nlp, source)
+    assert [(e.text, e.label_) for e in nlp(SOURCE_TEXT).ents] == [("Ida", "PER"), ("Paris", "LOC")]
 
 
 def test_no_label_of_the_target_and_no_map(nlp: Language, initialize: Initialize) -> None:
