@@ -112,11 +112,11 @@ def complete_map(
             where they are of spans.
         label_map: pairs of labels as `matched_labels` takes them.
         default_label: the source label of all target labels that match none.
-        union: whether target labels that match none stand for themselves instead, beside the labels
-            of the sources.
+        union: whether target labels that are not in the map stand for themselves instead, beside
+            the labels of the sources; equal names are one label.
 
-    Raises ValueError for a target label without a source label, a default that does not exist, and
-    a default with a union.
+    Raises ValueError for a target label without a source label, a default that does not exist, a
+    default with a union, and a union in which the map gives a label's name to another label.
     """
     if union and default_label is not None:
         raise ValueError("expected either a default_label or union = true; found both")
@@ -125,7 +125,14 @@ def complete_map(
     complete = {target: matched[target] for target in label_map or matched if target in matched}
     missing = [label for label in target_counts if label not in matched]
     if union:
-        complete |= {label: label for label in missing}
+        taken = {source: target for target, source in complete.items()}
+        for label in missing:
+            if label in taken:
+                raise ValueError(
+                    f"{_file(label_map)}: with union = true, target label {label!r} stands for "
+                    f"itself, but {taken[label]!r} is mapped to it: add a line for {label!r}"
+                )
+            complete[label] = label
     elif missing and default_label is None:
         place = "without a label map, equal names" if label_map is None else _file(label_map)
         raise ValueError(
@@ -144,7 +151,7 @@ def complete_map(
     return {label: complete[label] for label in ranked}
 
 
-def _file(label_map: Mapping[str, str]) -> str:
+def _file(label_map: Mapping[str, str] | None) -> str:
     return str(label_map.path) if isinstance(label_map, LabelMap) else "label map"
 
 

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from spacy_transfer.experiments.summary import Cell
 
+WIDTH = 5.2
+"""Of a figure, in inches: its text stays legible on a telephone."""
 _MARKERS = "osD^vPX*"
 mpl.rcParams["svg.fonttype"] = "none"
 mpl.rcParams["svg.hashsalt"] = "spacy-transfer"
@@ -32,7 +34,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 
 def _curves(cells: Sequence[Cell], rates: Sequence[float]) -> Figure:
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
     labels = list(dict.fromkeys(cell.label for cell in cells))
     for number, label in enumerate(labels):
@@ -57,7 +59,7 @@ def _curves(cells: Sequence[Cell], rates: Sequence[float]) -> Figure:
 
 
 def _points(cells: Sequence[Cell]) -> Figure:
-    figure = Figure(figsize=(6.4, 1.2 + 0.45 * len(cells)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.4 * len(cells)), layout="constrained")
     axes = figure.subplots()
     for place, cell in enumerate(cells):
         axes.errorbar(
@@ -71,7 +73,7 @@ def _points(cells: Sequence[Cell]) -> Figure:
         if not cell.sources:
             axes.axvline(cell.mean.mean, color="0.4", linestyle="--", linewidth=1)
     axes.set_yticks(range(len(cells)), [cell.label for cell in cells])
-    axes.invert_yaxis()
+    axes.set_ylim(len(cells) - 0.5, -0.5)
     axes.set_xlabel(f"{_name(cells[0].score)} (%), labeling rate {cells[0].rate:g}")
     axes.grid(axis="x", alpha=0.3)
     return figure

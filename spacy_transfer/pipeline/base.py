@@ -3,6 +3,7 @@
 # Annotations are evaluated here: spaCy validates the arguments of `initialize` by their types.
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from thinc.api import Optimizer, set_dropout_rate
 from spacy_transfer.corpus.annotate import set_tags
 from spacy_transfer.corpus.gazetteers import read_phrases
 from spacy_transfer.corpus.gold import check_layer, gold_tags
-from spacy_transfer.corpus.label_map import check_label_map, complete_map, read_label_map
 from spacy_transfer.corpus.marks import TARGET, task_of
-from spacy_transfer.corpus.schemes import OUTSIDE, TagScheme
+from spacy_transfer.corpus.schemes import TagScheme
 from spacy_transfer.models.gazetteer import Gazetteer
 from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, shim_of
 from spacy_transfer.models.vocabulary import Normalizer
 from spacy_transfer.nn.sharing import Sharing
+from spacy_transfer.pipeline.labels import match_labels
 from spacy_transfer.pipeline.network import Words, build_network, vectors_of
 from spacy_transfer.pipeline.survey import TaskSurvey, merged_words, survey
 from spacy_transfer.pipeline.tasks import Task, TaskTags, equal_tags, head_labels, matched_tags
@@ -77,6 +78,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             "task": TARGET,
             "tasks": {TARGET: {"layer": layer, "labels": []}},
             "label_map": None,
+            "renamed": {},
             "target_words": [],
         }
         self._tags: dict[str, TaskTags] = {}
@@ -155,7 +157,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             ]
             sharing, scheme = self._sharing(self.tasks), self.cfg["tag_scheme"]
             together = [task for task in tasks if sharing.head_of(task.name) == TARGET]
-            renamed = (self.cfg["label_map"] or {}) if len(together) > 1 else {}
+            renamed = self.cfg["renamed"]
             shared = head_labels(together, renamed)
             for task in tasks:
                 labels = shared if task in together else task.labels
@@ -240,13 +242,23 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         found[TARGET].labels.update(dict.fromkeys(added, 0))
         sharing = self._sharing(found)
         self._check_sources(found, sharing, given, source_vectors or {})
-        self.cfg["label_map"] = self._read_label_map(
-            label_map, default_label, union, found, sharing
+        for name, of_task in given.items():
+            found[name].labels = Counter({label: found[name].labels[label] for label in of_task})
+        setting = self.model.attrs["sharing"]
+        plans = [setting] if isinstance(setting, str) else setting.values()
+        if "T-A" not in plans and (union or default_label is not None):
+            raise ValueError(
+                "default_label and union are for T-A: otherwise target labels need no match"
+            )
+        in_head = [source for source in sharing.plans if sharing.head_of(source) == TARGET]
+        maps = match_labels(
+            found, in_head, label_map, default_label, union, all_known=TARGET in given
         )
+        self.cfg["label_map"], self.cfg["renamed"] = maps
         self.cfg["tasks"] = {
             name: {
                 "layer": task.layer,
-                "labels": list(dict.fromkeys(given.get(name) or sorted(task.labels))),
+                "labels": list(task.labels) if name in given else sorted(task.labels),
             }
             for name, task in found.items()
         }
@@ -318,40 +330,6 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                     f"vectors are given for task {name!r}, which has those of the target: a word "
                     f"level of its own needs T-C"
                 )
-
-    def _read_label_map(
-        self,
-        path: Path | str | None,
-        default_label: str | None,
-        union: bool,
-        found: dict[str, TaskSurvey],
-        sharing: Sharing,
-    ) -> dict[str, str] | None:
-        """The label map; where a source has T-A, with all target labels: see `complete_map`."""
-        setting = self.model.attrs["sharing"]
-        plans = [setting] if isinstance(setting, str) else setting.values()
-        for name, given in (("default_label", default_label is not None), ("union", union)):
-            if given and "T-A" not in plans:
-                raise ValueError(f"{name} is for T-A: otherwise target labels need no match")
-        label_map = None if path is None else read_label_map(path)
-        target, *sources = found.values()
-        in_head = [found[name] for name in sharing.plans if sharing.head_of(name) == TARGET]
-        # A small sample of the target, or none, need not hold every label.
-        if in_head and label_map:
-            target.labels.update(dict.fromkeys(label_map, 0))
-        elif in_head and not (target.labels and (union or default_label)):
-            target.labels.update({label: 0 for task in in_head for label in task.labels})
-        plain = target.layer == "tag"
-        outside = [OUTSIDE] if in_head and not plain else []
-        if label_map and sources and target.labels:
-            labels = {label for source in sources for label in source.labels}
-            check_label_map(label_map, target.labels, [*outside, *labels])
-        if not in_head:
-            return label_map
-        if any((source.layer == "tag") != plain for source in in_head):
-            raise ValueError("T-A shares one CRF: tag layers and span layers cannot be mixed")
-        shared = [label for source in in_head for label in sorted(source.labels)]
-        return complete_map(target.labels, [*outside, *shared], label_map, default_label, union)
 
     def _set_constraints(self) -> None:
         network = shim_of(self.model).network

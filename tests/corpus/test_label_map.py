@@ -112,6 +112,8 @@ def test_a_union_keeps_what_matches_nothing(tmp_path: Path) -> None:
     complete = complete_map(counts, ["-LRB-", "NN"], pairs, union=True)
     assert complete == {"NN": "NN", "USR": "USR", "(": "-LRB-"}
     assert complete_map(counts, ["NN"], None, union=True) == {label: label for label in counts}
+    with pytest.raises(ValueError, match=r"'LOC' stands for itself, but 'GPE' is mapped to it"):
+        complete_map({"GPE": 5, "LOC": 2}, ["LOC"], {"GPE": "LOC"}, union=True)
     with pytest.raises(ValueError, match="either a default_label or union = true; found both"):
         complete_map(counts, ["NN"], None, "NN", union=True)
 

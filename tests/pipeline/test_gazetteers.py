@@ -89,6 +89,7 @@ def test_without_lists_the_same_names_are_not_told_apart(
     learn(nlp, target, None)
     one, other = found(nlp, UNSEEN), found(nlp, "we met pl ac and pe rs too")
     # Unknown words are all the same.
+    assert one
     assert [label for _, label in one] == [label for _, label in other]
 
 

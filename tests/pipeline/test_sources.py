@@ -199,3 +199,30 @@ def test_a_map_to_a_label_of_no_source(initialize: Initialize, tmp_path: Path) -
     path.write_text("".join(f"{t}\t{s}\n" for t, s in {**LABEL_MAP, "place": "LOK"}.items()))
     with pytest.raises(ValueError, match=r"wrong\.tsv:2: 'LOK' is not a label of the source"):
         initialize(PLANS, label_map=str(path))
+
+
+def test_the_map_of_a_shared_crf_is_not_that_of_the_other_sources(
+    nlp: Language, tmp_path: Path
+) -> None:
+    """Without a file, equal names match: also where T-A sends one of them to a default."""
+    target = examples(nlp, "source", 8)
+    for example in target:
+        mark(example.reference, TARGET, "ents")
+    people = [eg for eg in examples(nlp, "source", 20) if len(eg.reference.ents) == 1]
+    people = [eg for eg in people if eg.reference.ents[0].label_ == "PER"]
+    add_small_ner(nlp, sharing={"a": "T-A", "b": "T-B"})
+    pipe = nlp.get_pipe("transfer_ner")
+    both = renamed(people, "a") + renamed(examples(nlp, "source", 8), "b")
+    pipe.initialize(lambda: target + both, default_label="O")
+    assert pipe.cfg["renamed"] == {"LOC": "O", "PER": "PER"}
+    # Outside, and four tags each of both labels.
+    assert len(network_of(pipe)._pairs("b")) == 9
+
+
+def test_labels_that_are_given_are_all(nlp: Language) -> None:
+    both = examples(nlp, TARGET, 4) + examples(nlp, "source", 8)
+    pipe = add_small_ner(nlp, sharing="T-A").get_pipe("transfer_ner")
+    pipe.initialize(
+        lambda: both, labels={TARGET: ["place", "person"], "source": ["PER", "LOC"]}, union=True
+    )
+    assert pipe.label_data == {TARGET: ["place", "person"], "source": ["PER", "LOC"]}
