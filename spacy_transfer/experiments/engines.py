@@ -79,8 +79,13 @@ def ray(threads: int, gpus: float) -> Engine:
         try:
             while waiting:
                 [done], _ = cluster.wait(list(waiting), num_returns=1)
-                cluster.get(done)
-                yield waiting.pop(done)
+                folder = waiting.pop(done)
+                try:
+                    cluster.get(done)
+                except cluster.exceptions.RayError as error:
+                    with (folder / LOG).open("a", encoding="utf-8") as log:
+                        print(" ".join(str(error).split()), file=log)
+                yield folder
         finally:
             cluster.shutdown()
 

@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from spacy.util import is_package
 from srsly.ruamel_yaml import YAML
 from srsly.ruamel_yaml.error import YAMLError
 
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import check_layer
+from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import check_rate
 from spacy_transfer.experiments.run import CorpusFiles, Run
 
@@ -43,8 +45,9 @@ class CorpusEntry(_Strict):
         dev: what a target chooses its best model by.
         test: what a target is scored on, once a run.
         layer: `ents`, `tag` or `spans:KEY`.
-        vectors: pipelines with vectors for its words; of several, the dev score chooses.
-        gazetteers: files of phrases by name.
+        vectors: pipelines with vectors for its words; for a target several, of which the dev score
+            chooses.
+        gazetteers: files of phrases by name, for a target.
         lang: the language, which a target's pipeline has.
     """
 
@@ -94,7 +97,7 @@ class RunsEntry(_Strict):
     sources: list[str] = Field(default_factory=list)
     methods: list[str] = Field(min_length=1)
     rates: list[float] = Field(default=[1.0], min_length=1)
-    seeds: list[int] | None = None
+    seeds: list[int] | None = Field(default=None, min_length=1)
     label_map: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     published: dict[str, float] = Field(default_factory=dict)
@@ -116,7 +119,7 @@ class RunsEntry(_Strict):
 class Grid(_Strict):
     """An experiment file."""
 
-    name: str
+    name: str = Field(pattern=r"^[\w-]+$")
     corpora: dict[str, CorpusEntry]
     methods: dict[str, MethodEntry]
     runs: list[RunsEntry] = Field(min_length=1)
@@ -167,6 +170,13 @@ def _check_entry(path: Path, document: Any, grid: Grid, number: int, entry: Runs
     target = grid.corpora[entry.target]
     if target.dev is None or target.test is None:
         fail("target", f"corpus {entry.target!r} needs dev and test to be a target")
+    if len({entry.target, *entry.sources}) <= len(entry.sources):
+        fail("sources", "expected each source once, and none that is the target")
+    for name in entry.sources:
+        if not name.replace("-", "_").isidentifier() or name == TARGET:
+            fail("sources", f"{name!r} cannot name a source: use letters, digits, - and _")
+        if len(grid.corpora[name].vectors) > 1:
+            fail("sources", f"expected one choice of vectors for source {name!r}")
 
 
 def _list(known: Mapping[str, object]) -> str:
@@ -185,7 +195,7 @@ def _line(document: Any, place: tuple[Any, ...]) -> int | None:
 
 
 def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
-    """All runs of a grid, in the order of its file.
+    """All runs of a grid, in the order of its file; ValueError for a file that is not there.
 
     Args:
         grid: what `read_grid` gave.
@@ -209,18 +219,33 @@ def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
                 rate=rate,
                 seed=seed,
                 vectors=vector,
-                label_map=folder / entry.label_map if entry.label_map else None,
+                label_map=_label_map(folder, entry.label_map),
                 settings={**grid.settings, **method.settings, **entry.settings},
                 published=entry.published.get(name),
             )
 
 
+def _label_map(folder: Path, name: str | None) -> Path | None:
+    if name is None:
+        return None
+    if not (folder / name).is_file():
+        raise CorpusError(folder / name, None, "no such label map")
+    return folder / name
+
+
 def _pipeline(data: Path, name: str) -> str:
     """A folder in the data folder, or else a package."""
-    return str(data / name) if (data / name).exists() else name
+    if (data / name).exists():
+        return str(data / name)
+    if is_package(name):
+        return name
+    raise CorpusError(data / name, None, f"expected a pipeline with vectors, or a package {name!r}")
 
 
 def _files(name: str, entry: CorpusEntry, data: Path) -> CorpusFiles:
+    for path in (entry.train, entry.dev, entry.test, *entry.gazetteers.values()):
+        if path is not None and not (data / path).exists():
+            raise CorpusError(data / path, None, f"no such file or folder, for corpus {name!r}")
     return CorpusFiles(
         name=name,
         layer=entry.layer,

@@ -14,7 +14,8 @@ from spacy_transfer.experiments.run import Run
 Row = dict[str, Any]
 """What a run was (experiment, target, sources, method, rate, seed, ...) and what it measured."""
 
-_NEEDED = {"experiment", "target", "sources", "method", "rate", "seed", "dev_score", "test_score"}
+_NEEDED = {"experiment", "target", "sources", "method", "rate", "seed", "vectors", "published"}
+_NEEDED |= {"score", "key", "dev_score", "test_score"}
 
 
 def row_of(key: str, run: Run, result: dict[str, Any]) -> Row:

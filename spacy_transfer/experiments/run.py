@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from confection import Config
+from spacy.util import is_package
 
 from spacy_transfer.training.config import load_training_config, override
 
+COMPUTED_BY = ("spacy-transfer", "spacy", "torch")
 COMPONENTS = {"ents": "transfer_ner", "tag": "transfer_tagger", "spans": "transfer_chunker"}
 
 
@@ -44,7 +47,7 @@ class Run:
         config: its training config.
         rate: labeling rate of the target.
         seed: of sampling, weights and order.
-        vectors: a pipeline with vectors for the target's words.
+        vectors: a pipeline with vectors for the target's words; None leaves it to the config.
         label_map: a file of matched labels.
         settings: of the config, by their dotted names.
         published: a published score to compare with.
@@ -74,51 +77,60 @@ class Run:
         return f"{self.method}: {arrow}{self.target.name}/{self.rate:g}, seed {self.seed}"
 
 
-Place = Callable[[Path | str, str | None], str]
-"""What stands for a file in a config: takes the file, and the layer of a corpus."""
+Place = Callable[[Path, CorpusFiles], str]
+"""Where a corpus is in spaCy's format: takes one of its files, and what it is of."""
 
 
 def config_of(run: Run, place: Place) -> Config:
-    """The complete training config of a run.
+    """The complete training config of a run: that of its method, with its corpora and its seed.
 
     ValueError naming the config or the setting that cannot be used.
     """
     config = load_training_config(run.config, {})
     target = run.target
-    kind, _, key = target.layer.partition(":")
+    assert target.dev is not None
     name = _component(run.config, config)
+    kind, _, key = target.layer.partition(":")
     config["components"][name]["factory"] = COMPONENTS[kind]
     if key:
         config["components"][name]["spans_key"] = key
+        weights = {f"spans_chunks_{score}": None for score in ("f", "p", "r", "per_type")}
+        config["training"]["score_weights"] = {**weights, run.score: 1.0}
     config["nlp"]["lang"] = target.lang
-    config["system"]["seed"] = run.seed
+
     initialize = config.setdefault("initialize", {})
-    initialize["vectors"] = run.vectors and place(run.vectors, None)
     component = initialize.setdefault("components", {}).setdefault(name, {})
+    if run.vectors:
+        initialize["vectors"] = _absolute(run.vectors)
     if run.label_map:
-        component["label_map"] = place(run.label_map, None)
+        component["label_map"] = _absolute(run.label_map)
     if target.gazetteers:
-        component["gazetteers"] = {k: place(path, None) for k, path in target.gazetteers.items()}
-    own = {
-        source.name: place(source.vectors, None) if source.vectors else None
-        for source in run.sources
-        if source.vectors or source.lang != target.lang
-    }
+        component["gazetteers"] = {k: _absolute(path) for k, path in target.gazetteers.items()}
     if "source_vectors" in component:
-        component["source_vectors"] = own
+        component["source_vectors"] = {
+            source.name: source.vectors and _absolute(source.vectors)
+            for source in run.sources
+            if source.vectors or source.lang != target.lang
+        }
 
     corpora = config["corpora"]
-    if ("target" in corpora["train"]) == (run.rate == 0):
+    train = corpora["train"]
+    if ("target" in train) == (run.rate == 0):
         raise ValueError(
             f"{run.config}: rate 0 needs a config without [corpora.train.target], and such a "
             f"config needs rate 0; found rate {run.rate:g}"
         )
     if run.rate:
         rate = {"rate": run.rate, "rate_seed": run.seed}
-        corpora["train"]["target"] = _corpus(target, target.train, place) | rate
-    corpora["train"]["sources"] = {s.name: _corpus(s, s.train, place) for s in run.sources}
-    assert target.dev is not None
-    corpora["dev"] = _corpus(target, target.dev, place)
+        train["target"] = _corpus(train["target"], target, place(target.train, target)) | rate
+    of_config = train.get("sources", {})
+    train["sources"] = {
+        source.name: _corpus(of_config.get(source.name, {}), source, place(source.train, source))
+        for source in run.sources
+    }
+    corpora["dev"] = _corpus(corpora["dev"], target, place(target.dev, target))
+    for section in (config.setdefault("system", {}), config["training"], train):
+        section["seed"] = run.seed
     config["paths"] = {
         variable: value
         for variable, value in config.get("paths", {}).items()
@@ -128,6 +140,13 @@ def config_of(run: Run, place: Place) -> Config:
 
 
 def _component(path: Path, config: Config) -> str:
+    """The name of the component that is trained; ValueError for a config that is none for a run."""
+    for place in ("nlp", "training", "corpora.train", "corpora.dev"):
+        section: Any = config
+        for part in place.split("."):
+            section = section.get(part) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise ValueError(f"{path}: expected a section [{place}]")
     names = [
         name
         for name, component in config.get("components", {}).items()
@@ -141,25 +160,46 @@ def _component(path: Path, config: Config) -> str:
     return str(names[0])
 
 
-def _corpus(files: CorpusFiles, path: Path, place: Place) -> dict[str, Any]:
-    return {
-        "@readers": "spacy_transfer.TaskCorpus.v1",
-        "path": place(path, files.layer),
-        "layer": files.layer,
-    }
+def _corpus(of_config: dict[str, Any], files: CorpusFiles, path: str) -> dict[str, Any]:
+    reader = {"@readers": "spacy_transfer.TaskCorpus.v1"}
+    return {**of_config, **reader, "path": path, "layer": files.layer}
+
+
+def _absolute(path: Path | str) -> str:
+    """A path that holds in any folder; the name of a package as it is."""
+    return str(Path(path).resolve() if Path(path).exists() else path)
 
 
 def key_of(run: Run) -> str:
-    """A name for all that determines the result: config, contents of files, version of ours."""
-    config = config_of(run, lambda path, layer: f"{digest(Path(path))}/{layer}")
+    """A name for all that determines the result: the config with the contents of the files that it
+    names, the test corpus, and the versions of what computes."""
     assert run.target.test is not None
-    parts = [version("spacy-transfer"), config.to_str(interpolate=False), digest(run.target.test)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    config = config_of(run, lambda path, files: f"{_absolute(path)}\n{files.lang}")
+    versions = [f"{name} {version(name)}" for name in COMPUTED_BY]
+    parts = [_contents(config), digest(run.target.test), versions]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _contents(value: Any) -> Any:
+    """A config's values, with hashes in the place of files."""
+    if isinstance(value, dict):
+        return {name: _contents(v) for name, v in value.items()}
+    if isinstance(value, list):
+        return [_contents(v) for v in value]
+    if not isinstance(value, str):
+        return value
+    path, *rest = value.split("\n")
+    # Names of settings, such as `gru`, may be those of files here, but are none.
+    if "/" in path or os.sep in path or Path(path).suffix:
+        return [digest(Path(path)), *rest]
+    if is_package(path):
+        return [path, version(path.replace("_", "-"))]
+    return value
 
 
 @cache
 def digest(path: Path) -> str:
-    """A hash of a file or of all files in a folder; of the name itself for neither, a package."""
+    """A hash of a file or of all files in a folder; of neither, the name."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         parts = [f"{file.relative_to(path)} {digest(file)}" for file in files]

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
+from spacy.vocab import Vocab
 from tqdm import tqdm
 
 from spacy_transfer.corpus.convert import convert
+from spacy_transfer.corpus.errors import CorpusError
+from spacy_transfer.corpus.gold import is_annotated
+from spacy_transfer.corpus.readers import read_docs
 from spacy_transfer.experiments.engines import LOG, Engine
 from spacy_transfer.experiments.results import Row, row_of, write_rows
-from spacy_transfer.experiments.run import Run, config_of, digest, key_of
+from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, digest, key_of
 from spacy_transfer.experiments.worker import CONFIG, RESULT, RUN
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
 
 RESULTS = "results.jsonl"
 
@@ -28,11 +40,10 @@ class Experiment:
     """
 
     def __init__(self, name: str, runs: Sequence[Run], output: Path) -> None:
-        """Name the runs; ValueError for a config or a setting that cannot be used, OSError for a
-        file that cannot be read."""
+        """Name the runs; ValueError for a config or a setting that cannot be used."""
         self.runs = [(key_of(run), run) for run in runs]
-        self.output = output
-        self.results = output / name / RESULTS
+        self.output = output.resolve()
+        self.results = self.output / name / RESULTS
 
     def folder(self, key: str) -> Path:
         """The folder of a run."""
@@ -46,8 +57,13 @@ class Experiment:
     def run(self, engine: Engine, *, gpu_id: int = -1, keep_models: bool = False) -> list[str]:
         """Do what is waiting; a line for each run that failed, with where its log is.
 
-        Raises CorpusError for a corpus that cannot be read, before any run.
+        Raises CorpusError for a corpus that cannot be read, before any run, and ValueError when
+        another command is at work in the output folder.
         """
+        with _alone(self.output):
+            return self._run(engine, gpu_id, keep_models)
+
+    def _run(self, engine: Engine, gpu_id: int, keep_models: bool) -> list[str]:
         waiting = self.waiting()
         folders = {
             self._prepare(key, run, gpu_id, keep_models): run for key, run in waiting.items()
@@ -87,7 +103,7 @@ class Experiment:
             "run": str(run),
             "score": run.score,
             "layer": run.target.layer,
-            "test": self._place(run.target.test, run.target.layer),
+            "test": self._place(run.target.test, run.target),
             "gpu_id": gpu_id,
             "keep_models": keep_models,
         }
@@ -95,20 +111,38 @@ class Experiment:
         (folder / RUN).write_text(json.dumps(settings, indent=2), encoding="utf-8")
         return folder
 
-    def _place(self, path: Path | str, layer: str | None) -> str:
-        """Where a file is; a corpus is first brought into spaCy's format, once."""
-        path = Path(path)
-        if not path.exists():
-            return str(path)
-        if layer is None or path.is_dir() or path.suffix == ".spacy":
+    def _place(self, path: Path, files: CorpusFiles) -> str:
+        """Where a corpus is in spaCy's format, into which it is brought once."""
+        if path.is_dir() or path.suffix == ".spacy":
+            _require_annotated(path, files.layer)
             return str(path.resolve())
-        name = f"{path.name.split('.')[0]}-{digest(path)[:12]}-{layer.replace(':', '-')}.spacy"
-        output = self.output / "corpora" / name
+        name = [path.name.split(".")[0], digest(path)[:12], files.layer.replace(":", "-")]
+        folder = f"corpora-{version('spacy-transfer')}"
+        output = self.output / folder / f"{'-'.join([*name, files.lang])}.spacy"
         if not output.exists():
-            convert(path, output, layer)
-        return str(output.resolve())
+            convert(path, output, files.layer, lang=files.lang)
+        return str(output)
+
+
+@cache
+def _require_annotated(path: Path, layer: str) -> None:
+    if not any(is_annotated(doc, layer) for doc in read_docs(path, Vocab())):
+        raise CorpusError(path, None, f"none of its documents is annotated in layer {layer!r}")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder while the body runs; ValueError where another process has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        if fcntl is not None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ValueError(f"{folder}: another experiment is at work here") from None
+        yield
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it ended without a word"
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    return (text.strip().splitlines() or ["it ended without a word"])[-1]

@@ -60,10 +60,14 @@ def summarize(rows: Iterable[Row]) -> list[Cell]:
 
     Gains are over the first method without sources on the same target at the same rate, seed by
     seed. Vectors are chosen by the mean dev score: the test score is never looked at.
+
+    ValueError where runs that differ in their settings or files go by the same names.
     """
+    rows = list(rows)
+    _require_distinct(rows)
     groups: dict[_Place, dict[_Way, list[Row]]] = {}
     for row in rows:
-        place = (row["target"], row.get("score", "score"), row["rate"])
+        place = (row["target"], row["score"], row["rate"])
         way = (tuple(row["sources"]), row["method"])
         groups.setdefault(place, {}).setdefault(way, []).append(row)
     return [cell for place, ways in groups.items() for cell in _cells(place, ways)]
@@ -73,13 +77,12 @@ def _cells(place: _Place, ways: dict[_Way, list[Row]]) -> list[Cell]:
     chosen = {way: _chosen(rows) for way, rows in ways.items()}
     without = next((way for way in chosen if not way[0]), None)
     base = _scores(chosen[without]) if without else {}
-    published_base = chosen[without][0]["published"] if without else None
+    published_base = _published(ways[without]) if without else None
     cells = []
     for way, rows in chosen.items():
         scores = _scores(rows)
         gains = [score - base[seed] for seed, score in scores.items() if seed in base and way[0]]
-        published = rows[0]["published"]
-        compared = way[0] and published is not None and published_base is not None
+        published = _published(ways[way])
         cells.append(
             Cell(
                 *place,
@@ -89,10 +92,30 @@ def _cells(place: _Place, ways: dict[_Way, list[Row]]) -> list[Cell]:
                 scores=scores,
                 gain=mean_interval(gains) if gains else None,
                 published=published,
-                published_gain=published - published_base if compared else None,
+                published_gain=_difference(published, published_base) if way[0] else None,
             )
         )
     return cells
+
+
+def _require_distinct(rows: Iterable[Row]) -> None:
+    keys: dict[tuple[object, ...], str] = {}
+    for row in rows:
+        names = (row["target"], row["score"], row["rate"], *row["sources"], row["method"])
+        run = (*names, row["vectors"], row["seed"])
+        if keys.setdefault(run, row["key"]) != row["key"]:
+            raise ValueError(
+                f"two runs of method {row['method']!r} on {row['target']}/{row['rate']:g}, seed "
+                f"{row['seed']}, differ in settings or files: give one of them another name"
+            )
+
+
+def _published(rows: Iterable[Row]) -> float | None:
+    return next((row["published"] for row in rows if row["published"] is not None), None)
+
+
+def _difference(value: float | None, base: float | None) -> float | None:
+    return None if value is None or base is None else value - base
 
 
 def _chosen(rows: Sequence[Row]) -> list[Row]:

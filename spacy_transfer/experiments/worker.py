@@ -22,6 +22,7 @@ from spacy.util import load_config
 
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import task_corpus
+from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import TransferPipe
 from spacy_transfer.training.checkpoint import BEST
@@ -56,7 +57,7 @@ def work(folder: Path) -> None:
         "test_tokens": sum(len(example.reference) for example in examples),
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("spacy-transfer", "spacy", "torch")},
+        "versions": {name: version(name) for name in COMPUTED_BY},
     }
     if not settings["keep_models"]:
         for model in folder.glob("model-*"):

@@ -71,6 +71,8 @@ def _require_override(path: Path, config: Config, name: str) -> None:
         raise ValueError(f"{path}: no section [{'.'.join(sections)}] for --{name}")
     if "factory" in values or any(name.startswith("@") for name in values):
         return  # spaCy refuses what a registered function does not take
+    if sections[:2] == ["initialize", "components"]:
+        return  # nor what a component's initialize does not take
     known = set(values)
     if len(sections) == 1 and sections[0] in CONFIG_SCHEMAS:
         known |= set(CONFIG_SCHEMAS[sections[0]].model_fields)

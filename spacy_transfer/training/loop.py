@@ -251,6 +251,11 @@ def _require_scores(
     known = set(scores).union(
         *(nlp.get_pipe_meta(name).default_score_weights for name in nlp.pipe_names)
     )
+    if not any(weight and name in scores for name, weight in weights.items()):
+        raise ValueError(
+            f"[training.score_weights] weighs no score that there is: expected one of "
+            f"{', '.join(sorted(scores))}"
+        )
     for name, weight in weights.items():
         if weight and name not in known:
             raise ValueError(

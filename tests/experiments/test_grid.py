@@ -25,10 +25,13 @@ def test_all_combinations_in_the_order_of_the_file(grid_file: Path) -> None:
         *("La-DTL: tags -> aim/0.5, seed 0", "La-DTL: tags -> aim/0.5, seed 1"),
         *("none: tags -> aim/0.5, seed 0", "none: tags -> aim/0.5, seed 1"),
     ]
-    runs = list(runs_of(read_grid(grid_file), Path("here"), Path("there")))
-    assert runs[4].config == Path("here/small.cfg")
-    assert runs[4].label_map == Path("here/map.tsv")
-    assert runs[4].target.test == Path("there/aim.test.iob")
+    folder = grid_file.parent
+    (folder / "maps").mkdir()
+    (folder / "map.tsv").rename(folder / "maps" / "map.tsv")
+    runs = list(runs_of(read_grid(grid_file), folder / "maps", folder))
+    assert runs[4].config == folder / "maps" / "small.cfg"
+    assert runs[4].label_map == folder / "maps" / "map.tsv"
+    assert runs[4].target.test == folder / "aim.test.iob"
     assert (runs[4].published, runs[6].published) == (45.5, None)
 
 
@@ -47,11 +50,11 @@ def test_seeds_and_settings_of_an_entry_go_before_those_of_all(
 
 
 def test_vectors_of_a_target_are_a_choice(edit: Callable[[str, str], Path]) -> None:
-    path = edit("test: aim.test.iob, lang", "test: aim.test.iob, vectors: [folder, package], lang")
+    path = edit("test: aim.test.iob, lang", "test: aim.test.iob, vectors: [folder, numpy], lang")
     (path.parent / "folder").mkdir()
     runs = list(runs_of(read_grid(path), path.parent, path.parent))
     assert len(runs) == 20
-    assert {run.vectors for run in runs} == {str(path.parent / "folder"), "package"}
+    assert {run.vectors for run in runs} == {str(path.parent / "folder"), "numpy"}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,16 @@ def test_vectors_of_a_target_are_a_choice(edit: Callable[[str, str], Path]) -> N
         ("{target: aim, sources: o", "{target: tags, sources: o", 14, "'tags' needs dev and test"),
         ("{none: 40}", "{T-A: 40}", 13, "runs.0.published: unknown 'T-A'; expected one of none"),
         ("seeds: [0, 1]", "seeds: [a]", 17, "seeds.0: Input should be a valid integer"),
+        ("name: small", "name: ../small", 1, "name: String should match pattern"),
+        ("rates: [0.5, 1]", "seeds: []", 13, "runs.0.seeds: List should have at least 1 item"),
+        ("sources: other", "sources: [tags, aim]", 14, "expected each source once, and none that"),
+        ("sources: other", "sources: [tags, tags]", 14, "expected each source once, and none that"),
+        (
+            "layer: tag",
+            "layer: tag, vectors: [a, b]",
+            16,
+            "one choice of vectors for source",
+        ),
     ],
 )
 def test_bad_files(
@@ -82,6 +95,30 @@ def test_bad_files(
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("aim.test.iob", "aim.tset.iob", "aim.tset.iob: no such file or folder, for corpus 'aim'"),
+        ("train: other.iob", "train: othr.iob", "othr.iob: no such file or folder, for corpus 'o"),
+        ("map.tsv", "mop.tsv", "mop.tsv: no such label map"),
+        ("aim.test.iob, ", "aim.test.iob, vectors: nowhere, ", "nowhere: expected a pipeline with"),
+        ("aim.test.iob, ", "aim.test.iob, gazetteers: {x: y.txt}, ", "y.txt: no such file"),
+    ],
+)
+def test_files_that_are_not_there(
+    edit: Callable[[str, str], Path], old: str, new: str, message: str
+) -> None:
+    with pytest.raises(CorpusError, match=message):
+        names(edit(old, new))
+
+
+@pytest.mark.parametrize("name", ["a.b", "target", "a b"])
+def test_names_that_no_source_can_have(edit: Callable[[str, str], Path], name: str) -> None:
+    edit("  other: {", f"  {name}: {{")
+    with pytest.raises(CorpusError, match=r"grid\.yml:14: .* cannot name a source"):
+        read_grid(edit("sources: other", f"sources: {name}"))
+
+
 def test_no_file_and_no_mapping(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no such experiment file"):
         read_grid(tmp_path / "x.yml")
@@ -91,10 +128,13 @@ def test_no_file_and_no_mapping(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_every_grid_of_the_project_has_usable_configs(path: Path) -> None:
+def test_every_grid_of_the_project_has_usable_configs(path: Path, tmp_path: Path) -> None:
     grid = read_grid(path)
-    for run in runs_of(grid, path.parent, Path("data")):
-        config = config_of(run, lambda path, layer: f"{path}").interpolate()
+    for corpus in grid.corpora.values():
+        for name in (corpus.train, corpus.dev, corpus.test, *corpus.vectors):
+            (tmp_path / (name or "")).mkdir(parents=True, exist_ok=True)
+    for run in runs_of(grid, path.parent, tmp_path):
+        config = config_of(run, lambda path, files: f"{path}").interpolate()
         assert config["system"]["seed"] == run.seed
         assert set(config["corpora"]["train"]["sources"]) == {s.name for s in run.sources}
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -98,6 +99,7 @@ def test_figures_are_the_same_every_time(results: Path) -> None:
     [
         ("", ": expected results of"),
         ("{}\n", ":1: expected a result of"),
+        (json.dumps({**row("none", 0, 0.1), "key": 1}).replace("vectors", "x"), ":1: expected a"),
         ("no json\n", ":1: expected a result of"),
     ],
 )

@@ -22,7 +22,7 @@ def runs(path: Path) -> list[Run]:
 
 def test_the_config_of_a_run(grid_file: Path) -> None:
     of_tags = runs(grid_file)[7]
-    config = config_of(of_tags, lambda path, layer: f"{Path(path).name} as {layer}").interpolate()
+    config = config_of(of_tags, lambda path, files: f"{path.name} as {files.layer}").interpolate()
     reader = {"@readers": "spacy_transfer.TaskCorpus.v1"}
     assert config["corpora"]["train"]["target"] == {
         **reader,
@@ -53,10 +53,26 @@ def test_the_component_is_that_of_the_target_layer(
 ) -> None:
     first = runs(grid_file)[0]
     other = replace(first, target=replace(first.target, layer=layer))
-    component = config_of(other, lambda path, layer: str(path))["components"]["transfer_ner"]
+    component = config_of(other, lambda path, files: str(path))["components"]["transfer_ner"]
     assert component["factory"] == factory
     assert component.get("spans_key") == ("sc" if layer == "spans:sc" else None)
     assert other.score == score
+
+
+def test_what_the_config_says_of_its_corpora_stays(grid_file: Path) -> None:
+    path = grid_file.with_name("small.cfg")
+    text = path.read_text().replace("vectors = ${paths.vectors}", 'vectors = "en_core_web_md"')
+    text = text.replace("path = ${paths.target}", "path = ${paths.target}\nmax_length = 90")
+    path.write_text(text.replace("path = ${paths.dev}", "path = ${paths.dev}\nlimit = 7"))
+    config = config_of(runs(grid_file)[4], lambda path, files: str(path))
+    assert config["corpora"]["train"]["target"]["max_length"] == 90
+    assert config["corpora"]["dev"]["limit"] == 7
+    assert config["initialize"]["vectors"] == "en_core_web_md"
+    # A config without [system] has spaCy's own.
+    path.write_text(text.replace("[system]\nseed = 0\n", "").replace("${system.seed}", "0"))
+    config = config_of(runs(grid_file)[5], lambda path, files: str(path))
+    seeds = (config["system"], config["training"], config["corpora"]["train"])
+    assert [section["seed"] for section in seeds] == [1, 1, 1]
 
 
 def test_sources_of_other_languages_have_vectors_of_their_own(grid_file: Path) -> None:
@@ -70,7 +86,7 @@ def test_sources_of_other_languages_have_vectors_of_their_own(grid_file: Path) -
     ):
         sources = (replace(first.sources[0], lang=lang, vectors=vectors),)
         other = replace(first, config=config, sources=sources, label_map=None, settings={})
-        initialize = config_of(other, lambda path, layer: str(path))["initialize"]
+        initialize = config_of(other, lambda path, files: str(path))["initialize"]
         assert initialize["components"]["transfer_ner"]["source_vectors"] == expected
 
 
@@ -101,6 +117,24 @@ def test_the_key_is_of_all_that_determines_the_result_and_nothing_else(
         first = keys()
     edit("training.max_steps: 6", "training.max_steps: 7")
     assert not set(first) & set(keys())
+    first = keys()
+    grid_file.with_name("map.tsv").write_text("person\tPER\n")
+    changed = [old != new for old, new in zip(first, keys(), strict=True)]
+    assert changed == [False] * 4 + [True] * 2 + [False] * 4
+    first = keys()
+    with grid_file.with_name("small.cfg").open("a") as file:
+        file.write("\n# nothing but a comment\n")
+    assert keys() == first
+    words = grid_file.with_name("words.txt")
+    words.write_text("Oslo\n")
+    edit("training.max_steps: 7", f"initialize.components.transfer_ner.gazetteers: {{x: {words}}}")
+    assert not set(first) & set(keys())
+    first = keys()
+    words.write_text("Oslo\nRome\n")
+    assert not set(first) & set(keys())
+    first = keys()
+    edit("test: aim.test.iob, ", "test: aim.test.iob, vectors: numpy, ")
+    assert not set(first) & set(keys())
 
 
 def test_runs_that_are_the_same_have_one_key(edit: Callable[[str, str], Path]) -> None:
@@ -117,14 +151,16 @@ def test_runs_that_are_the_same_have_one_key(edit: Callable[[str, str], Path]) -
         ("training.max_steps: 6", "training.max_stepz: 6", "unknown setting --training.max_stepz"),
         ("rates: [0.5, 1]", "rates: [0]", "rate 0 needs a config without"),
         ("alone.cfg", "empty.cfg", "expected one component of transfer_ner, .*; found none"),
+        ("alone.cfg", "bare.cfg", r"bare.cfg: expected a section \[corpora.train\]"),
     ],
 )
 def test_what_cannot_be_used(
     edit: Callable[[str, str], Path], old: str, new: str, message: str
 ) -> None:
     path = edit(old, new)
-    path.with_name("empty.cfg").write_text(
-        '[nlp]\nlang = "xx"\npipeline = []\n[system]\nseed = 0\n'
-    )
+    bare = '[nlp]\nlang = "xx"\npipeline = []\n[training]\n'
+    path.with_name("bare.cfg").write_text(bare)
+    readers = "[corpora]\n[corpora.train]\n[corpora.dev]\n"
+    path.with_name("empty.cfg").write_text(bare + readers)
     with pytest.raises(ValueError, match=message):
         [key_of(run) for run in runs(path)]

@@ -98,6 +98,46 @@ def test_a_bad_corpus_stops_everything_before_it_begins(
     assert not stamps(tmp_path / "out")
 
 
+def test_a_test_corpus_without_the_layer_stops_everything_before_it_begins(
+    edit: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = edit("aim.test.iob", "tags.spacy")
+    assert exit_code("convert", tmp_path / "tags.tsv", tmp_path / "tags.spacy", "--layer=tag") == 0
+    assert experiment(path, "--output", tmp_path / "out") == 1
+    assert "tags.spacy: none of its documents is annotated in layer 'ents'" in (
+        capsys.readouterr().err
+    )
+    assert not stamps(tmp_path / "out")
+
+
+def test_one_command_at_a_time_in_a_folder(
+    grid_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert experiment(grid_file, "--output", tmp_path / "out") == 1
+    assert "out: another experiment is at work here" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_chunks_under_another_key_are_chosen_by_their_own_score(
+    edit: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    edit("test: aim.test.iob, ", 'test: aim.test.iob, layer: "spans:sc", ')
+    edit("rates: [0.5, 1]", "rates: [1]")
+    edit("training.max_steps: 6", "training.max_steps: 40")
+    text = edit("seeds: [0, 1]", "seeds: [0]").read_text().splitlines(keepends=True)
+    lines = [line for line in text if "sources:" not in line and not line.startswith("     pub")]
+    path = tmp_path / "grid.yml"
+    path.write_text("".join(lines))
+    assert experiment(path, "--output", tmp_path / "out") == 0
+    [row] = rows(tmp_path / "out")
+    assert row["score"] == "spans_sc_f"
+    assert row["dev_score"] > 0
+
+
 def test_killed_and_started_again_it_loses_nothing_and_repeats_nothing(
     edit: Callable[[str, str], Path], tmp_path: Path
 ) -> None:

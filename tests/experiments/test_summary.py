@@ -18,6 +18,7 @@ def row(method: str, seed: int, test: float, **other: object) -> Row:
         "vectors": None,
         "published": None,
         "dev_score": 0.5,
+        "key": f"{sorted(other.items())} {method} {seed}",
         "test_score": test,
         **other,
     }
@@ -64,6 +65,15 @@ def test_vectors_are_chosen_by_dev_and_never_by_test() -> None:
     [cell] = summarize(rows)
     assert (cell.vectors, cell.choices) == ("b", 3)
     assert cell.scores == {0: 20.0, 1: 20.0}
+
+
+def test_runs_that_differ_go_by_names_that_differ() -> None:
+    rows = [row("none", 0, 0.1), {**row("none", 0, 0.2), "key": "other settings"}]
+    with pytest.raises(ValueError, match=r"two runs of method 'none' on aim/0.1, seed 0, differ"):
+        summarize(rows)
+    # The same run in two tables, published in the second.
+    [cell] = summarize([row("none", 0, 0.1), {**row("none", 0, 0.1), "published": 7.0}])
+    assert cell.published == 7.0
 
 
 def test_a_score_of_none_is_zero() -> None:

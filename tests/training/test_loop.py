@@ -302,11 +302,16 @@ source_size = 10
         (NO_BATCHER, "", "[training.batcher] must be a schedule, such as spacy_transfer.Joint.v1"),
         (
             NO_BATCHER,
+            f"[training.score_weights]\nents_f = 0.0\n\n{NO_BATCHER}",
+            "[training.score_weights] weighs no score that there is: expected one",
+        ),
+        (
+            NO_BATCHER,
             f"[training.score_weights]\nent_f = 1.0\n\n{NO_BATCHER}",
             "[training.score_weights] 'ent_f' is not a score of this pipeline: expected one of",
         ),
     ],
-    ids=["no schedule", "unknown score"],
+    ids=["no schedule", "no weight", "unknown score"],
 )
 def test_configs_that_cannot_be_used(
     train: Train, tmp_path: Path, old: str, new: str, message: str
