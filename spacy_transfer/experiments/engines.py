@@ -23,7 +23,8 @@ class Engine(Protocol):
 
 def start(folder: Path, threads: int) -> subprocess.Popen[bytes]:
     """Start one run in a process of its own; what it prints is in `log.txt` in its folder."""
-    command = [sys.executable, "-m", "spacy_transfer.experiments.worker", str(folder)]
+    command = [sys.executable, "-m", "spacy_transfer.experiments.worker"]
+    command += [str(folder), str(os.getpid())]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with (folder / LOG).open("w", encoding="utf-8") as log:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -1,5 +1,10 @@
-"""Trains and scores one run, in a process of its own: `python -m spacy_transfer.experiments.worker
-FOLDER`, where FOLDER has its `config.cfg` and `run.json` and gets its `result.json`."""
+"""Trains and scores one run, in a process of its own:
+
+    python -m spacy_transfer.experiments.worker FOLDER PARENT
+
+FOLDER has its `config.cfg` and `run.json` and gets its `result.json`. PARENT is the process that
+started it.
+"""
 
 from __future__ import annotations
 
@@ -99,12 +104,15 @@ def _arguments(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _end_with(parent: int) -> None:
-    """Stop when the process that started this one is gone, so that no run is done twice."""
+    """Stop when the process that started this one is gone, so that no run is done twice.
+
+    It may be gone before this begins.
+    """
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    threading.Thread(target=_end_with, args=[int(sys.argv[2])], daemon=True).start()
     work(Path(sys.argv[1]))
