@@ -174,6 +174,13 @@ SMALL_CONFIG = Path(__file__).with_name("small.cfg")
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.cfg"))
 
 
+def with_schedule(config: str, name: str) -> str:
+    """The text of a config with another schedule, as it comes without settings."""
+    start, end = config.index("[training.batcher]"), config.index("[training.optimizer]")
+    batcher = f'[training.batcher]\n@batchers = "spacy_transfer.{name}.v1"\n\n'
+    return config[:start] + batcher + config[end:]
+
+
 class Run(NamedTuple):
     """What a command did: its exit status, what it printed, and the folder of its results."""
 

@@ -13,20 +13,24 @@ import srsly
 from spacy_transfer.corpus.errors import CorpusError
 
 
+def file_hash(file: Path, algorithm: str) -> str:
+    """The hash of a file's content in hexadecimal, read piece by piece."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with file.open("rb") as stream:
+        while chunk := stream.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def verify(file: Path, checksum: str) -> None:
     """Raise CorpusError unless `file` has `checksum`, `sha256:HEX` or `md5:HEX`; ValueError when
     that is neither."""
     name, _, expected = checksum.partition(":")
     if name not in ("sha256", "md5"):
         raise ValueError(f"unknown checksum {checksum!r}: expected sha256:HEX or md5:HEX")
-    digest = hashlib.new(name, usedforsecurity=False)
-    with file.open("rb") as stream:
-        while chunk := stream.read(2**20):
-            digest.update(chunk)
-    if digest.hexdigest() != expected.lower():
-        raise CorpusError(
-            file, None, f"expected {name} {expected.lower()}, found {digest.hexdigest()}"
-        )
+    found = file_hash(file, name)
+    if found != expected.lower():
+        raise CorpusError(file, None, f"expected {name} {expected.lower()}, found {found}")
 
 
 def asset_checksum(project: Path, file: Path) -> str | None:

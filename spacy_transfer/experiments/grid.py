@@ -15,13 +15,19 @@ seeds: [0, 1, 2]
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 from spacy.util import is_package
 from srsly.ruamel_yaml import YAML
 from srsly.ruamel_yaml.error import YAMLError
@@ -31,6 +37,12 @@ from spacy_transfer.corpus.gold import check_layer
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import check_rate
 from spacy_transfer.experiments.run import CorpusFiles, Run
+from spacy_transfer.training.config import hint
+
+OneOrMany = Annotated[
+    list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
+"""Names, of which a single one needs no brackets."""
 
 
 class _Strict(BaseModel):
@@ -55,14 +67,9 @@ class CorpusEntry(_Strict):
     dev: str | None = None
     test: str | None = None
     layer: str = "ents"
-    vectors: list[str] = Field(default_factory=list)
+    vectors: OneOrMany = Field(default_factory=list)
     gazetteers: dict[str, str] = Field(default_factory=dict)
     lang: str = "en"
-
-    @field_validator("vectors", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
 
     @field_validator("layer")
     @classmethod
@@ -94,18 +101,13 @@ class RunsEntry(_Strict):
     """
 
     target: str
-    sources: list[str] = Field(default_factory=list)
+    sources: OneOrMany = Field(default_factory=list)
     methods: list[str] = Field(min_length=1)
     rates: list[float] = Field(default=[1.0], min_length=1)
     seeds: list[int] | None = Field(default=None, min_length=1)
     label_map: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     published: dict[str, float] = Field(default_factory=dict)
-
-    @field_validator("sources", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
 
     @field_validator("rates")
     @classmethod
@@ -164,9 +166,8 @@ def _check_entry(path: Path, document: Any, grid: Grid, number: int, entry: Runs
     ):
         for name in names:
             if name not in known:
-                near = get_close_matches(name, list(known), n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"expected one of {_list(known)}"
-                fail(key, f"unknown {name!r}; {hint}")
+                expected = hint(name, known) or "; expected one of none, as there are none"
+                fail(key, f"unknown {name!r}{expected}")
     target = grid.corpora[entry.target]
     if target.dev is None or target.test is None:
         fail("target", f"corpus {entry.target!r} needs dev and test to be a target")
@@ -177,10 +178,6 @@ def _check_entry(path: Path, document: Any, grid: Grid, number: int, entry: Runs
             fail("sources", f"{name!r} cannot name a source: use letters, digits, - and _")
         if len(grid.corpora[name].vectors) > 1:
             fail("sources", f"expected one choice of vectors for source {name!r}")
-
-
-def _list(known: Mapping[str, object]) -> str:
-    return ", ".join(known) or "none, as there are none"
 
 
 def _line(document: Any, place: tuple[Any, ...]) -> int | None:

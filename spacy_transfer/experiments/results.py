@@ -38,8 +38,13 @@ def row_of(key: str, run: Run, result: dict[str, Any]) -> Row:
 def write_rows(rows: Iterable[Row], path: Path) -> None:
     """Write a table, or leave the one that was there as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, of which a crash leaves all or what was there before."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 

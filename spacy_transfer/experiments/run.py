@@ -15,6 +15,7 @@ from typing import Any
 from confection import Config
 from spacy.util import is_package
 
+from spacy_transfer.corpus.checksum import file_hash
 from spacy_transfer.training.config import load_training_config, override
 
 COMPUTED_BY = ("spacy-transfer", "spacy", "torch")
@@ -204,10 +205,4 @@ def digest(path: Path) -> str:
         files = sorted(file for file in path.rglob("*") if file.is_file())
         parts = [f"{file.relative_to(path)} {digest(file)}" for file in files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    if not path.is_file():
-        return str(path)
-    digested = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digested.update(block)
-    return digested.hexdigest()
+    return file_hash(path, "sha256") if path.is_file() else str(path)

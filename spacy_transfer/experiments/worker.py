@@ -27,6 +27,7 @@ from spacy.util import load_config
 
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import task_corpus
+from spacy_transfer.experiments.results import write_whole
 from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import TransferPipe
@@ -67,9 +68,7 @@ def work(folder: Path) -> None:
     if not settings["keep_models"]:
         for model in folder.glob("model-*"):
             shutil.rmtree(model)
-    part = folder / f".{RESULT}.part"
-    part.write_text(json.dumps(result, indent=2), encoding="utf-8")
-    part.replace(folder / RESULT)
+    write_whole(folder / RESULT, json.dumps(result, indent=2))
 
 
 def _at_best(log: Path, step: int) -> dict[str, Any]:

@@ -271,8 +271,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         words = merged_words(found, {task: sharing.words_of(task) for task in found}, normalize)
         if TARGET not in words:
             raise ValueError(f"no words for the target of {self.name!r}: it has no examples")
-        # Tags are scored on the other words as well.
-        self.cfg["target_words"] = sorted(found[TARGET].surface) if self.layer == "tag" else []
+        self.cfg["target_words"] = sorted(found[TARGET].surface)
         self._tags = {}
         make_doc = None if nlp is None else nlp.make_doc
         lists = {

@@ -21,7 +21,7 @@ class TaskSurvey:
         layer: where its gold is.
         words: its words and characters.
         labels: how often each of its labels occurs.
-        surface: its words as they are written, of the target alone.
+        surface: its words as they are written, of a target of tags alone.
     """
 
     layer: str
@@ -46,7 +46,7 @@ def survey(examples: Iterable[Example], layer: str, normalize: Normalizer) -> di
         task = tasks[name]
         task.labels.update(labels_in(example, task.layer))
         task.words.add(example.predicted)
-        if name == TARGET:
+        if name == TARGET and layer == "tag":  # tags are scored on other words as well
             task.surface.update(token.text for token in example.reference)
     return tasks
 

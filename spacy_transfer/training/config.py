@@ -77,7 +77,7 @@ def _require_override(path: Path, config: Config, name: str) -> None:
     if len(sections) == 1 and sections[0] in CONFIG_SCHEMAS:
         known |= set(CONFIG_SCHEMAS[sections[0]].model_fields)
     if key not in known:
-        raise ValueError(f"{path}: unknown setting --{name}{_hint(key, known, sections)}")
+        raise ValueError(f"{path}: unknown setting --{name}{hint(key, known, sections)}")
 
 
 def _check_keys(path: Path, config: Config) -> None:
@@ -88,7 +88,7 @@ def _check_keys(path: Path, config: Config) -> None:
     roots = {reference.split(".")[0] for reference in references}
     for section, values in config.items():
         if section not in _SECTIONS | roots:
-            raise ValueError(f"{path}: unknown section [{section}]{_hint(section, _SECTIONS)}")
+            raise ValueError(f"{path}: unknown section [{section}]{hint(section, _SECTIONS)}")
         if section in CONFIG_SCHEMAS:
             known = set(CONFIG_SCHEMAS[section].model_fields)
         elif section == "components":
@@ -98,17 +98,19 @@ def _check_keys(path: Path, config: Config) -> None:
             known |= _DEFAULT_VARIABLES.get(section, set())
         for key in values:
             if key not in known:
-                raise ValueError(f"{path}: unknown key {key!r} in [{section}]{_hint(key, known)}")
+                raise ValueError(f"{path}: unknown key {key!r} in [{section}]{hint(key, known)}")
     pipes = set(config.get("components", {}))
     for name in config.get("initialize", {}).get("components", {}):
         if name not in pipes:
             raise ValueError(
-                f"{path}: unknown component {name!r} in [initialize.components]{_hint(name, pipes)}"
+                f"{path}: unknown component {name!r} in [initialize.components]{hint(name, pipes)}"
             )
 
 
-def _hint(key: str, known: Iterable[str], sections: Iterable[str] = ()) -> str:
-    near = difflib.get_close_matches(key, list(known), n=1)
+def hint(key: str, known: Iterable[str], sections: Iterable[str] = ()) -> str:
+    """What an error adds about an unknown key: the known one that is nearest, or all of them."""
+    names = sorted(known) if isinstance(known, set) else list(known)
+    near = difflib.get_close_matches(key, names, n=1)
     if near:
         return f"; did you mean {'.'.join([*sections, near[0]])!r}?"
-    return f"; expected one of {', '.join(sorted(known))}" if known else ""
+    return f"; expected one of {', '.join(names)}" if names else ""

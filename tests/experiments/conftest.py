@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import spacy
 
-from tests.conftest import SMALL_CONFIG, sentences, write_label_map
+from spacy_transfer.experiments.run import digest
+from tests.conftest import SMALL_CONFIG, sentences, with_schedule, write_label_map
 
 GRID = """\
 name: small
@@ -41,6 +42,12 @@ def columns(path: Path, task: str, count: int, seed: int, tags: bool = False) ->
     path.write_text("".join(lines), encoding="utf-8")
 
 
+@pytest.fixture(autouse=True)
+def _forget_digests() -> None:
+    """A test writes files of the names that the last one had."""
+    digest.cache_clear()
+
+
 @pytest.fixture
 def grid_file(tmp_path: Path) -> Path:
     """The experiment file, beside its configs and corpora."""
@@ -54,9 +61,7 @@ def grid_file(tmp_path: Path) -> Path:
     (tmp_path / "small.cfg").write_text(text, encoding="utf-8")
     start, end = text.index("[corpora.train.sources.source]"), text.index("[corpora.dev]")
     alone = (text[:start] + text[end:]).replace("\nsource = null", "")
-    start, end = alone.index("[training.batcher]"), alone.index("[training.optimizer]")
-    batcher = '[training.batcher]\n@batchers = "spacy_transfer.TargetOnly.v1"\n\n'
-    (tmp_path / "alone.cfg").write_text(alone[:start] + batcher + alone[end:], encoding="utf-8")
+    (tmp_path / "alone.cfg").write_text(with_schedule(alone, "TargetOnly"), encoding="utf-8")
     path = tmp_path / "grid.yml"
     path.write_text(GRID, encoding="utf-8")
     return path

@@ -11,11 +11,6 @@ from spacy_transfer.experiments.grid import read_grid, runs_of
 from spacy_transfer.experiments.run import Run, config_of, key_of
 
 
-@pytest.fixture(autouse=True)
-def _forget_digests() -> None:
-    run_module.digest.cache_clear()
-
-
 def runs(path: Path) -> list[Run]:
     return list(runs_of(read_grid(path), path.parent, path.parent))
 

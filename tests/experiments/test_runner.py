@@ -15,16 +15,10 @@ from typing import Any
 
 import pytest
 
-from spacy_transfer.experiments import run as run_module
 from spacy_transfer.experiments.results import read_rows
 from tests.cli.running import exit_code
 
 experiment = partial(exit_code, "experiment")
-
-
-@pytest.fixture(autouse=True)
-def _forget_digests() -> None:
-    run_module.digest.cache_clear()
 
 
 def rows(output: Path) -> list[dict[str, Any]]:

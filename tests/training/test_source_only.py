@@ -8,7 +8,7 @@ import spacy
 from spacy.cli.evaluate import evaluate
 from spacy.tokens import DocBin, Span
 
-from tests.conftest import LABEL_MAP, SMALL_CONFIG, Train, sentences
+from tests.conftest import LABEL_MAP, SMALL_CONFIG, Train, sentences, with_schedule
 
 
 def zero_label_config(path: Path) -> Path:
@@ -16,11 +16,8 @@ def zero_label_config(path: Path) -> Path:
     text = SMALL_CONFIG.read_text(encoding="utf-8")
     start = text.index("[corpora.train.target]")
     text = text[:start] + text[text.index("[corpora.train.sources]") :]
-    start = text.index("[training.batcher]")
-    end = text.index("[training.optimizer]")
-    batcher = '[training.batcher]\n@batchers = "spacy_transfer.SourceOnly.v1"\n\n'
     path.write_text(
-        (text[:start] + batcher + text[end:])
+        with_schedule(text, "SourceOnly")
         .replace("\ntarget = null", "")
         .replace('sharing = "T-B"', 'sharing = "T-A"'),
         encoding="utf-8",
