@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spacy_transfer.cli._errors import clear_errors
+from spacy_transfer.cli._log import shown_log
 from spacy_transfer.cli._options import Code, GpuId
 
 
@@ -31,7 +32,7 @@ def train(
     from spacy_transfer.training.distributed import local_gpu, process_group
     from spacy_transfer.training.loop import train
 
-    with clear_errors(), process_group(gpu_id):
+    with clear_errors(), shown_log(), process_group(gpu_id):
         overrides = parse_config_overrides(list(ctx.args))
         import_code(code)
         loaded = load_training_config(config, overrides)

@@ -20,6 +20,7 @@ from spacy_transfer.models.vocabulary import Normalizer, Vocabulary
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.parallel import sum_gradients
+from spacy_transfer.nn.projection import ProjectionName
 from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.nn.tagger import TaggerSizes, TransferTagger
 
@@ -56,6 +57,7 @@ class Blueprint:
         characters: the trained characters, in the order of their rows (from 1).
         gazetteers: names of the word lists that give features.
         gazetteer_lower: whether their words are compared in lower case.
+        projection: what lies between the encoder and the heads.
     """
 
     encoder: EncoderSettings
@@ -67,6 +69,7 @@ class Blueprint:
     characters: str
     gazetteers: list[str] = field(default_factory=list)
     gazetteer_lower: bool = False
+    projection: ProjectionName = "none"
 
     def build(self) -> TransferTagger:
         """An untrained network of this shape."""
@@ -79,7 +82,7 @@ class Blueprint:
             matched=self.matched,
             features=len(POSITIONS) * len(self.gazetteers),
         )
-        return TransferTagger(self.encoder, self.objective, self.sharing, sizes)
+        return TransferTagger(self.encoder, self.objective, self.sharing, sizes, self.projection)
 
     def vocabularies(self, gazetteer: Gazetteer | None) -> dict[str, Vocabulary]:
         """How the Docs of each word level become indices."""
@@ -119,11 +122,11 @@ class Blueprint:
             objective=ObjectiveSettings(**{**objective, "widths": tuple(objective["widths"])}),
             sharing=Sharing(**values["sharing"]),
             words={group: WordLevel(**level) for group, level in values["words"].items()},
-            **{name: values[name] for name in _PLAIN},
+            **{name: values[name] for name in _PLAIN if name in values},
         )
 
 
-_PLAIN = ("tasks", "matched", "characters", "gazetteers", "gazetteer_lower")
+_PLAIN = ("tasks", "matched", "characters", "gazetteers", "gazetteer_lower", "projection")
 
 
 class TransferShim(PyTorchShim):  # type: ignore[misc]

@@ -18,6 +18,7 @@ from spacy_transfer.nn.batch import GroupBatch, TaskPart, send
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.parallel import processes, rank, summed
+from spacy_transfer.nn.projection import PROJECTIONS, ProjectionName
 from spacy_transfer.nn.sharing import PLANS
 from spacy_transfer.nn.tagger import Loss
 
@@ -64,17 +65,20 @@ def transfer_tagger(
     encoder: EncoderSettings,
     objective: ObjectiveSettings,
     sharing: str | dict[str, str] = "T-B",
+    projection: ProjectionName = "none",
     device: str | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
 ) -> TransferModel:
     """`spacy_transfer.TransferTagger.v1`: a GRU-CRF (or LSTM-, CNN-) tagger for a target and its
-    sources. ValueError for an unknown sharing plan, device or precision.
+    sources. ValueError for an unknown sharing plan, projection, device or precision.
 
     Args:
         encoder: kinds and widths of the encoders.
         objective: what is minimised.
         sharing: what sources have in common with the target: T-A, T-B or T-C, for all sources or
             for each by its name.
+        projection: what each task has of its own between the encoder and the CRF, for T-A: `none`,
+            a `linear` map, or a `domain-mask`.
         device: where the network is: a device of torch, such as `cuda:1`; null for that of
             `--gpu-id`, else of thinc. A saved pipeline whose device is missing loads on the CPU.
         precision: what the encoder computes in. Weights, the CRF and all other terms of the loss
@@ -87,6 +91,10 @@ def transfer_tagger(
     for plan in sharing.values() if isinstance(sharing, dict) else [sharing]:
         if plan not in PLANS:
             raise ValueError(f"sharing must be one of {', '.join(PLANS)}; found {plan!r}")
+    if projection not in PROJECTIONS:
+        raise ValueError(
+            f"projection must be one of {', '.join(PROJECTIONS)}; found {projection!r}"
+        )
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; found {precision!r}")
     return Model(
@@ -97,6 +105,7 @@ def transfer_tagger(
             "encoder": encoder,
             "objective": objective,
             "sharing": sharing,
+            "projection": projection,
             "dropout_rate": 0.0,
         },
     )

@@ -20,6 +20,7 @@ from spacy_transfer.nn.encoders import (
 from spacy_transfer.nn.mmd import label_aware_mmd, mmd2
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.parallel import gathered_tokens, processes
+from spacy_transfer.nn.projection import ProjectionName, make_projections
 from spacy_transfer.nn.recurrent import BiRecurrent
 from spacy_transfer.nn.sharing import Sharing
 
@@ -115,9 +116,9 @@ class TaggedPart:
             raise ValueError(f"the sentences of task {self.part.task!r} carry no gold tags")
         return self.part.tags
 
-    def emissions(self, head: Head) -> Tensor:
-        """[n, time, tags] scores of the tags, from hidden states and features."""
-        inputs = self.hidden
+    def emissions(self, head: Head, project: nn.Module) -> Tensor:
+        """[n, time, tags] scores of the tags, from projected hidden states and features."""
+        inputs = project(self.hidden)
         if self.features is not None:
             inputs = torch.cat([inputs, self.features], dim=1)
         scores = head.emission(inputs)[self.index]
@@ -144,8 +145,12 @@ class TransferTagger(nn.Module):
         objective: ObjectiveSettings,
         sharing: Sharing,
         sizes: TaggerSizes,
+        projection: ProjectionName = "none",
     ) -> None:
-        """Build an untrained tagger; ValueError for a task name that PyTorch cannot hold."""
+        """Build an untrained tagger.
+
+        ValueError for a task name that PyTorch cannot hold, and states too narrow for their masks.
+        """
         super().__init__()
         for task in sizes.tasks:
             if not task or "." in task or hasattr(nn.ModuleDict(), task):
@@ -165,6 +170,7 @@ class TransferTagger(nn.Module):
         self.words = nn.ModuleDict(
             {group: WordEncoder(encoder, width) for group, (_, width) in sizes.words.items()}
         )
+        self.projections = make_projections(projection, encoder.word_width, list(sizes.tasks))
         heads = {sharing.head_of(task): tags for task, tags in sizes.tasks.items()}
         self.heads = nn.ModuleDict(
             {name: Head(encoder.word_width + sizes.features, tags) for name, tags in heads.items()}
@@ -249,7 +255,7 @@ class TransferTagger(nn.Module):
     def _decode(self, part: TaggedPart) -> Tensor:
         task = part.part.task
         head = self.head(task)
-        emissions = part.emissions(head)
+        emissions = part.emissions(head, self.projections[task])
         lengths = send(part.lengths, emissions.device)
         return head.crf.decode(emissions, lengths, self._constraints(task))
 
@@ -277,8 +283,9 @@ class TransferTagger(nn.Module):
         return Loss(total, {name: term.detach() for name, term in terms.items()})
 
     def _crf_loss(self, part: TaggedPart) -> Tensor:
-        head = self.head(part.part.task)
-        emissions = part.emissions(head)
+        task = part.part.task
+        head = self.head(task)
+        emissions = part.emissions(head, self.projections[task])
         lengths = send(part.lengths, emissions.device)
         loss = head.crf.loss(emissions, part.gold, lengths, cost=self.objective.cost)
         return loss.sum() / (part.part.total or len(loss))

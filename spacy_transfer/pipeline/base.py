@@ -284,6 +284,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             self.model.attrs["encoder"],
             self.model.attrs["objective"],
             sharing,
+            self.model.attrs["projection"],
             {task: len(of_task) for task, of_task in tags.items()},
             self._matched(tags, sharing),
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from spacy_transfer.corpus.label_map import check_label_map, complete_map, read_
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.schemes import OUTSIDE
 from spacy_transfer.pipeline.survey import TaskSurvey
+
+logger = logging.getLogger(__name__)
 
 
 class LabelMaps(NamedTuple):
@@ -64,4 +67,12 @@ def match_labels(
     if any((source.layer == "tag") != plain for source in sources):
         raise ValueError("T-A shares one CRF: tag layers and span layers cannot be mixed")
     known = [*outside, *of_head]
-    return LabelMaps(label_map, complete_map(target.labels, known, label_map, default_label, union))
+    renamed = complete_map(target.labels, known, label_map, default_label, union)
+    ours, theirs = set(renamed.values()), set(of_head)
+    logger.info(
+        "One CRF for the target and %s. Labels of the target alone: %s. Of sources alone: %s.",
+        ", ".join(in_head),
+        ", ".join(sorted(ours - theirs - {OUTSIDE})) or "none",
+        ", ".join(sorted(theirs - ours)) or "none",
+    )
+    return LabelMaps(label_map, renamed)

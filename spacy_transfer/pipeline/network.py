@@ -16,6 +16,7 @@ from spacy_transfer.models.shim import Blueprint, WordLevel
 from spacy_transfer.models.vocabulary import VocabularyBuilder, initial_vectors
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
+from spacy_transfer.nn.projection import ProjectionName
 from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.nn.tagger import TransferTagger
 
@@ -39,6 +40,7 @@ def build_network(
     encoder: EncoderSettings,
     objective: ObjectiveSettings,
     sharing: Sharing,
+    projection: ProjectionName,
     tasks: Mapping[str, int],
     matched: Mapping[str, list[tuple[int, int]]],
     words: Mapping[str, Words],
@@ -50,6 +52,7 @@ def build_network(
         encoder: kinds and widths of the encoders.
         objective: the weights of the loss.
         sharing: what sources have in common with the target.
+        projection: what tasks have of their own before the heads.
         tasks: number of tag ids of each task's head, the target first.
         matched: pairs of tag ids (source, target) that mean the same, by source.
         words: the word levels.
@@ -72,6 +75,7 @@ def build_network(
         characters="".join(sorted(set().union(*(w.found.characters for w in words.values())))),
         gazetteers=gazetteer.lists if gazetteer else [],
         gazetteer_lower=gazetteer is not None and gazetteer.lower,
+        projection=projection,
     )
     network = blueprint.build()
     for group, level in words.items():

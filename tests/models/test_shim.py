@@ -47,6 +47,16 @@ TC = replace(
     words={"target": WordLevel(["Ann"], 4), "source": WordLevel(["naïve", "Ann"], 5, static=False)},
 )
 
+MASKED, LINEAR = (
+    replace(
+        BLUEPRINT,
+        sharing=Sharing.of("target", "T-A", ["source"]),
+        tasks={"target": 4, "source": 4},
+        projection=kind,
+    )
+    for kind in ("domain-mask", "linear")
+)
+
 
 def make_model(blueprint: Blueprint = BLUEPRINT) -> TransferModel:
     model = transfer_tagger(blueprint.encoder, blueprint.objective)
@@ -77,7 +87,9 @@ def make_docs(nlp: Language, task: str = "target", gold: bool = True) -> list[Ta
     return [TaskDocs(task, docs, tags if gold else None)]
 
 
-@pytest.mark.parametrize("blueprint", [BLUEPRINT, TC], ids=["T-B", "T-C"])
+@pytest.mark.parametrize(
+    "blueprint", [BLUEPRINT, TC, MASKED, LINEAR], ids=["T-B", "T-C", "domain-mask", "linear"]
+)
 def test_round_trip(nlp: Language, blueprint: Blueprint) -> None:
     model = make_model(blueprint)
     other = transfer_tagger(ENCODER, OBJECTIVE).from_bytes(model.to_bytes())
@@ -200,7 +212,11 @@ def test_rebuilding_keeps_the_weights() -> None:
         ), name
 
 
-@pytest.mark.parametrize("blueprint", [BLUEPRINT, TC], ids=["T-B", "T-C"])
+@pytest.mark.parametrize(
+    "blueprint",
+    [BLUEPRINT, TC, replace(BLUEPRINT, projection="domain-mask")],
+    ids=["T-B", "T-C", "domain-mask"],
+)
 def test_rebuilding_without_a_source(nlp: Language, blueprint: Blueprint) -> None:
     model = make_model(blueprint)
     before, prediction = state(shim(model)), model.predict(make_docs(nlp, gold=False))

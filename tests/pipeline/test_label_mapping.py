@@ -96,6 +96,18 @@ def test_a_union_has_tags_of_its_own_for_what_matches_nothing(
     ]
 
 
+def test_the_log_says_which_labels_only_one_side_has(
+    nlp: Language, initialize: Initialize, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = examples(nlp, TARGET, 5) + examples(nlp, "source", 5)
+    with caplog.at_level("INFO", "spacy_transfer"):
+        initialize(both, {"person": "PER"}, union=True)
+    assert caplog.messages == [
+        "One CRF for the target and source. "
+        "Labels of the target alone: place. Of sources alone: LOC."
+    ]
+
+
 @pytest.mark.parametrize("setting", [{"default": "PER"}, {"union": True}])
 def test_a_default_is_for_t_a(
     nlp: Language, initialize: Initialize, setting: dict[str, Any]
