@@ -73,6 +73,13 @@ def examples(
     return found
 
 
+def as_target(of: list[Example]) -> list[Example]:
+    """Marked anew as examples of the target."""
+    for example in of:
+        mark(example.reference, TARGET, "ents")
+    return of
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
@@ -209,6 +216,7 @@ def train(
         "source": corpus_files("source", 20),
         "dev": corpus_files(TARGET, 10, seed=1),
         "label_map": label_map_file,
+        "source_pipeline": tmp_path / "source-pipeline",
     }
 
     def run(
@@ -218,6 +226,10 @@ def train(
     ) -> Run:
         text = config.read_text(encoding="utf-8")
         listed = text.split("[system]")[0]
+        if "\nsource_pipeline = " in listed:
+            nlp = add_small_ner(blank())
+            nlp.initialize(lambda: as_target(examples(nlp, "source", 20)))
+            nlp.to_disk(paths["source_pipeline"])
         component = text.split('pipeline = ["')[1].split('"')[0]
         encoder = f"components.{component}.model.encoder"
         given: dict[str, object] = {

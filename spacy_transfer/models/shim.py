@@ -58,6 +58,7 @@ class Blueprint:
         gazetteers: names of the word lists that give features.
         gazetteer_lower: whether their words are compared in lower case.
         projection: what lies between the encoder and the heads.
+        frozen: sources whose heads are not trained, unless they are the target's too.
     """
 
     encoder: EncoderSettings
@@ -70,6 +71,7 @@ class Blueprint:
     gazetteers: list[str] = field(default_factory=list)
     gazetteer_lower: bool = False
     projection: ProjectionName = "none"
+    frozen: list[str] = field(default_factory=list)
 
     def build(self) -> TransferTagger:
         """An untrained network of this shape."""
@@ -82,7 +84,11 @@ class Blueprint:
             matched=self.matched,
             features=len(POSITIONS) * len(self.gazetteers),
         )
-        return TransferTagger(self.encoder, self.objective, self.sharing, sizes, self.projection)
+        network = TransferTagger(self.encoder, self.objective, self.sharing, sizes, self.projection)
+        for task in self.frozen:
+            if self.sharing.head_of(task) == task:
+                network.head(task).requires_grad_(False)
+        return network
 
     def vocabularies(self, gazetteer: Gazetteer | None) -> dict[str, Vocabulary]:
         """How the Docs of each word level become indices."""
@@ -106,6 +112,7 @@ class Blueprint:
             tasks=tasks,
             matched={task: pairs for task, pairs in self.matched.items() if task in tasks},
             words={group: level for group, level in self.words.items() if group in groups},
+            frozen=[task for task in self.frozen if task in tasks],
         )
 
     def to_json(self) -> str:
@@ -126,7 +133,7 @@ class Blueprint:
         )
 
 
-_PLAIN = ("tasks", "matched", "characters", "gazetteers", "gazetteer_lower", "projection")
+_PLAIN = ("tasks", "matched", "characters", "gazetteers", "gazetteer_lower", "projection", "frozen")
 
 
 class TransferShim(PyTorchShim):  # type: ignore[misc]

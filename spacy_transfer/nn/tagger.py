@@ -188,6 +188,12 @@ class TransferTagger(nn.Module):
         assert isinstance(head, Head)
         return head
 
+    def embedding(self, group: str) -> WordEmbedding:
+        """The word embeddings of a word level."""
+        embedding = self.embeddings[group]
+        assert isinstance(embedding, WordEmbedding)
+        return embedding
+
     def set_words(self, group: str, positions: Tensor, vectors: Tensor, rare: Tensor) -> None:
         """Start a word level's embeddings, its words counted from 0.
 
@@ -197,8 +203,7 @@ class TransferTagger(nn.Module):
             vectors: [found, width] those vectors.
             rare: [words] whether word dropout applies.
         """
-        embedding = self.embeddings[group]
-        assert isinstance(embedding, WordEmbedding)
+        embedding = self.embedding(group)
         with torch.no_grad():
             embedding.weight[positions + 1] = vectors.reshape(
                 len(positions), embedding.weight.shape[1]

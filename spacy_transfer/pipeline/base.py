@@ -29,6 +29,7 @@ from spacy_transfer.models.vocabulary import Normalizer
 from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.pipeline.labels import match_labels
 from spacy_transfer.pipeline.network import Words, build_network, vectors_of
+from spacy_transfer.pipeline.source_pipeline import LAYERS, SOURCE, SourcePipeline
 from spacy_transfer.pipeline.survey import TaskSurvey, merged_words, survey
 from spacy_transfer.pipeline.tasks import Task, TaskTags, equal_tags, head_labels, matched_tags
 
@@ -123,7 +124,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         blueprint = shim_of(self.model).blueprint
         if blueprint is not None:
             self._tags = {}
-            sizes = {task: len(self._task_tags(task)) for task in self.tasks}
+            sizes = {task: len(self.task_tags(task)) for task in self.tasks}
             shim_of(self.model).rebuild(blueprint.with_tasks(sizes))
             self._set_constraints()
         return 1
@@ -149,7 +150,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         if name not in self.cfg["tasks"]:
             raise ValueError(f"no task {name!r} in {self.name!r}: it has {', '.join(self.tasks)}")
 
-    def _task_tags(self, name: str) -> TaskTags:
+    def task_tags(self, name: str) -> TaskTags:
+        """The tags of a task as ids of its head."""
         if not self._tags:
             tasks = [
                 Task(task, values["layer"], tuple(values["labels"]))
@@ -191,7 +193,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
 
     def tag_names(self, ids: TagIds) -> list[str]:
         """The tags behind predicted ids."""
-        names = self._task_tags(self.task).names
+        names = self.task_tags(self.task).names
         return [names[number] for number in ids.tolist()]
 
     # Training
@@ -206,6 +208,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         default_label: str | None = None,
         union: bool = False,
         source_vectors: dict[str, Path | str | None] | None = None,
+        source_pipeline: Path | str | None = None,
+        carry_over: Sequence[str] = LAYERS,
         gazetteers: dict[str, Path | str] | None = None,
         gazetteer_lower: bool = False,
     ) -> None:
@@ -224,6 +228,11 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             union: with T-A, give those tags of their own in the shared CRF instead.
             source_vectors: pipelines or packages whose vectors sources with T-C start from, of any
                 width, by source, None for none; sources not named have those of this pipeline.
+            source_pipeline: a pipeline or package that was trained on the source alone. Its task
+                becomes a source named `source`, without text and with a head that stays as it is:
+                the target starts from it, and CRF-L2 ties the target's CRF to it.
+            carry_over: what the target starts from: `characters` and their encoder, `embeddings` of
+                words, the encoder of `words`, and what the `crf` has for matched labels.
             gazetteers: files of phrases, one a line, by name. Where a token is in a phrase is an
                 input of the CRF (Yang et al. 2017, §4.1).
             gazetteer_lower: whether the words of gazetteers are compared in lower case.
@@ -231,7 +240,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         Raises:
             ValueError: no labels or words, labels of an unknown task, a map to labels that no
                 source has, or, with T-A, target labels that match none, or a target and a source
-                on layers that cannot share a CRF; a plan or vectors for an unknown source.
+                on layers that cannot share a CRF; a plan or vectors for an unknown source; a saved
+                source that does not fit.
         """
         given = labels if isinstance(labels, dict) else {TARGET: labels} if labels else {}
         encoder = self.model.attrs["encoder"]
@@ -240,6 +250,12 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         added = [] if shim_of(self.model).blueprint else self.cfg["tasks"][TARGET]["labels"]
         found = survey(get_examples(), self.layer, normalize)
         found[TARGET].labels.update(dict.fromkeys(added, 0))
+        saved = None
+        if source_pipeline is not None:
+            saved = SourcePipeline(source_pipeline, carry_over)
+            if SOURCE in found:
+                raise ValueError(f"the saved source is named {SOURCE!r}: rename that corpus")
+            found[SOURCE] = saved.survey(normalize)
         sharing = self._sharing(found)
         self._check_sources(found, sharing, given, source_vectors or {})
         for name, of_task in given.items():
@@ -278,7 +294,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             name: read_phrases(Path(path), make_doc) for name, path in (gazetteers or {}).items()
         }
         gazetteer = Gazetteer.of(lists, gazetteer_lower) if lists else None
-        tags = {task: self._task_tags(task) for task in self.tasks}
+        tags = {task: self.task_tags(task) for task in self.tasks}
+        matched = self._matched(tags, sharing)
         vectors = {task: vectors_of(path) for task, path in (source_vectors or {}).items()}
         blueprint, network = build_network(
             self.model.attrs["encoder"],
@@ -286,13 +303,17 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             sharing,
             self.model.attrs["projection"],
             {task: len(of_task) for task, of_task in tags.items()},
-            self._matched(tags, sharing),
+            matched,
             {
                 group: Words(builder, vectors.get(group, self.vocab.vectors), group not in vectors)
                 for group, builder in words.items()
             },
             gazetteer,
+            frozen=[] if saved is None else [SOURCE],
         )
+        if saved is not None:
+            saved.check(blueprint, self.cfg["tag_scheme"])
+            saved.carry(blueprint, network, tags[SOURCE], matched[SOURCE])
         shim_of(self.model).set_network(blueprint, network, gazetteer)
         self._set_constraints()
 
@@ -334,7 +355,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
     def _set_constraints(self) -> None:
         network = shim_of(self.model).network
         for task in self.tasks:
-            network.set_constraints(task, self._task_tags(task).constraints())
+            network.set_constraints(task, self.task_tags(task).constraints())
 
     def update(
         self,
@@ -403,7 +424,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                 continue
             docs, gold = by_task.setdefault(task, ([], []))
             docs.append(example.predicted)
-            gold.append(self._task_tags(task).encode(tags))
+            gold.append(self.task_tags(task).encode(tags))
         return [TaskDocs(task, *by_task[task]).share() for task in self.tasks if task in by_task]
 
     # Loading

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,8 @@ def build_network(
     matched: Mapping[str, list[tuple[int, int]]],
     words: Mapping[str, Words],
     gazetteer: Gazetteer | None,
+    *,
+    frozen: Sequence[str] = (),
 ) -> tuple[Blueprint, TransferTagger]:
     """An untrained network, its word embeddings started from vectors, and its blueprint.
 
@@ -57,6 +59,7 @@ def build_network(
         matched: pairs of tag ids (source, target) that mean the same, by source.
         words: the word levels.
         gazetteer: gives features of tokens.
+        frozen: sources whose heads are not trained.
     """
     blueprint = Blueprint(
         encoder=encoder,
@@ -76,6 +79,7 @@ def build_network(
         gazetteers=gazetteer.lists if gazetteer else [],
         gazetteer_lower=gazetteer is not None and gazetteer.lower,
         projection=projection,
+        frozen=list(frozen),
     )
     network = blueprint.build()
     for group, level in words.items():
