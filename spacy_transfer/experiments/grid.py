@@ -16,6 +16,7 @@ seeds: [0, 1, 2]
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,11 +79,22 @@ class CorpusEntry(_Strict):
         return value
 
 
-class MethodEntry(_Strict):
-    """A method: a training config, from the folder of the experiment file, and settings for it."""
+class ConfigEntry(_Strict):
+    """A training config, from the folder of the experiment file, and settings for it."""
 
     config: str
     settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class MethodEntry(ConfigEntry):
+    """A method.
+
+    Attributes:
+        first: how the source is learned, alone and as a target of its own, where the config starts
+            from a source pipeline.
+    """
+
+    first: ConfigEntry | None = None
 
 
 class RunsEntry(_Strict):
@@ -178,6 +190,11 @@ def _check_entry(path: Path, document: Any, grid: Grid, number: int, entry: Runs
             fail("sources", f"{name!r} cannot name a source: use letters, digits, - and _")
         if len(grid.corpora[name].vectors) > 1:
             fail("sources", f"expected one choice of vectors for source {name!r}")
+    for method in entry.methods:
+        if grid.methods[method].first is None:
+            continue
+        if len(entry.sources) != 1 or grid.corpora[entry.sources[0]].dev is None:
+            fail("methods", f"{method!r} learns the source first: expected one source, with dev")
 
 
 def _line(document: Any, place: tuple[Any, ...]) -> int | None:
@@ -207,6 +224,9 @@ def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
             entry.rates, entry.methods, vectors or [None], seeds
         ):
             method = grid.methods[name]
+            first = None
+            if method.first is not None:
+                first = _first(grid, name, method.first, seed, folder, data, entry.sources[0])
             yield Run(
                 experiment=grid.name,
                 target=_files(entry.target, target, data),
@@ -219,7 +239,28 @@ def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
                 label_map=_label_map(folder, entry.label_map),
                 settings={**grid.settings, **method.settings, **entry.settings},
                 published=entry.published.get(name),
+                first=first,
             )
+
+
+def _first(
+    grid: Grid, method: str, first: ConfigEntry, seed: int, folder: Path, data: Path, source: str
+) -> Run:
+    """How a source is learned for `method`; its score is that on its dev corpus."""
+    files = _files(source, grid.corpora[source], data)
+    return Run(
+        experiment=grid.name,
+        target=replace(files, test=files.dev),
+        sources=(),
+        method=f"{method}, first",
+        config=folder / first.config,
+        rate=1.0,
+        seed=seed,
+        vectors=files.vectors,
+        label_map=None,
+        settings={**grid.settings, **first.settings},
+        published=None,
+    )
 
 
 def _label_map(folder: Path, name: str | None) -> Path | None:

@@ -52,6 +52,7 @@ class Run:
         label_map: a file of matched labels.
         settings: of the config, by their dotted names.
         published: a published score to compare with.
+        first: the run whose pipeline this one starts from, if it does.
     """
 
     experiment: str
@@ -65,6 +66,7 @@ class Run:
     label_map: Path | None
     settings: dict[str, Any]
     published: float | None
+    first: Run | None = None
 
     @property
     def score(self) -> str:
@@ -82,10 +84,11 @@ Place = Callable[[Path, CorpusFiles], str]
 """Where a corpus is in spaCy's format: takes one of its files, and what it is of."""
 
 
-def config_of(run: Run, place: Place) -> Config:
+def config_of(run: Run, place: Place, pipeline: Callable[[Run], str]) -> Config:
     """The complete training config of a run: that of its method, with its corpora and its seed.
 
-    ValueError naming the config or the setting that cannot be used.
+    `pipeline` says where the best pipeline of an earlier run is. ValueError naming the config or
+    the setting that cannot be used.
     """
     config = load_training_config(run.config, {})
     target = run.target
@@ -107,6 +110,13 @@ def config_of(run: Run, place: Place) -> Config:
         component["label_map"] = _absolute(run.label_map)
     if target.gazetteers:
         component["gazetteers"] = {k: _absolute(path) for k, path in target.gazetteers.items()}
+    if ("source_pipeline" in component) == (run.first is None):
+        raise ValueError(
+            f"{run.config}: the config of a method with `first` has a source_pipeline, and a "
+            f"method without has none"
+        )
+    if run.first is not None:
+        component["source_pipeline"] = pipeline(run.first)
     if "source_vectors" in component:
         component["source_vectors"] = {
             source.name: source.vectors and _absolute(source.vectors)
@@ -128,6 +138,7 @@ def config_of(run: Run, place: Place) -> Config:
     train["sources"] = {
         source.name: _corpus(of_config.get(source.name, {}), source, place(source.train, source))
         for source in run.sources
+        if run.first is None
     }
     corpora["dev"] = _corpus(corpora["dev"], target, place(target.dev, target))
     for section in (config.setdefault("system", {}), config["training"], train):
@@ -175,7 +186,7 @@ def key_of(run: Run) -> str:
     """A name for all that determines the result: the config with the contents of the files that it
     names, the test corpus, and the versions of what computes."""
     assert run.target.test is not None
-    config = config_of(run, lambda path, files: f"{_absolute(path)}\n{files.lang}")
+    config = config_of(run, lambda path, files: f"{_absolute(path)}\n{files.lang}", key_of)
     versions = [f"{name} {version(name)}" for name in COMPUTED_BY]
     parts = [_contents(config), digest(run.target.test), versions]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 from spacy.vocab import Vocab
@@ -21,6 +22,7 @@ from spacy_transfer.experiments.engines import LOG, Engine
 from spacy_transfer.experiments.results import Row, row_of, write_rows
 from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, digest, key_of
 from spacy_transfer.experiments.worker import CONFIG, RESULT, RUN
+from spacy_transfer.training.checkpoint import BEST
 
 try:
     import fcntl
@@ -49,10 +51,18 @@ class Experiment:
         """The folder of a run."""
         return self.output / "runs" / key
 
-    def waiting(self) -> dict[str, Run]:
-        """The runs that have not been done, by key; those of the first seed come first."""
+    def waiting(self) -> tuple[dict[str, Run], dict[str, Run]]:
+        """The runs that have not been done, by key, those of the first seed first; and before them,
+        apart, those whose pipelines they start from."""
         by_seed = sorted(self.runs, key=lambda item: item[1].seed)
-        return {key: run for key, run in by_seed if not (self.folder(key) / RESULT).exists()}
+        waiting = {key: run for key, run in by_seed if not (self.folder(key) / RESULT).exists()}
+        wanted = {key_of(run.first): run.first for run in waiting.values() if run.first is not None}
+        first = {
+            key: run
+            for key, run in wanted.items()
+            if not ((self.folder(key) / RESULT).exists() and (self.folder(key) / BEST).exists())
+        }
+        return first, waiting
 
     def run(self, engine: Engine, *, gpu_id: int = -1, keep_models: bool = False) -> list[str]:
         """Do what is waiting; a line for each run that failed, with where its log is.
@@ -64,15 +74,23 @@ class Experiment:
             return self._run(engine, gpu_id, keep_models)
 
     def _run(self, engine: Engine, gpu_id: int, keep_models: bool) -> list[str]:
-        waiting = self.waiting()
-        folders = {
-            self._prepare(key, run, gpu_id, keep_models): run for key, run in waiting.items()
-        }
+        first, waiting = self.waiting()
+        rounds = [
+            {self._prepare(key, run, gpu_id, True): run for key, run in first.items()},
+            {
+                self._prepare(key, run, gpu_id, keep_models): run
+                for key, run in waiting.items()
+                if key not in first
+            },
+        ]
+        folders = {**rounds[0], **rounds[1]}
         failures = []
         self.write_results()
-        distinct = len({key for key, _ in self.runs})
-        with tqdm(total=distinct, initial=distinct - len(waiting), unit="run") as bar:
-            for folder in engine(list(folders)):
+        distinct = len({key for key, _ in self.runs} | first.keys())
+        with tqdm(total=distinct, initial=distinct - len(folders), unit="run") as bar:
+            for folder in chain.from_iterable(
+                engine(list(of_round)) for of_round in rounds if of_round
+            ):
                 run = folders[folder]
                 if (folder / RESULT).exists():
                     score = json.loads((folder / RESULT).read_text())["test_score"]
@@ -107,9 +125,12 @@ class Experiment:
             "gpu_id": gpu_id,
             "keep_models": keep_models,
         }
-        config_of(run, self._place).to_disk(folder / CONFIG, interpolate=False)
+        config_of(run, self._place, self._pipeline).to_disk(folder / CONFIG, interpolate=False)
         (folder / RUN).write_text(json.dumps(settings, indent=2), encoding="utf-8")
         return folder
+
+    def _pipeline(self, run: Run) -> str:
+        return str(self.folder(key_of(run)) / BEST)
 
     def _place(self, path: Path, files: CorpusFiles) -> str:
         """Where a corpus is in spaCy's format, into which it is brought once."""

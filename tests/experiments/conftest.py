@@ -31,6 +31,20 @@ runs:
 seeds: [0, 1]
 """
 
+RETRAINING = """\
+name: retraining
+corpora:
+  aim: {train: aim.train.iob, dev: aim.dev.iob, test: aim.test.iob, lang: xx}
+  other: {train: other.iob, dev: other.dev.iob, lang: xx}
+methods:
+  re-training: {config: again.cfg, first: {config: alone.cfg, settings: {training.max_steps: 4}}}
+settings:
+  training.max_steps: 2
+  training.eval_frequency: 2
+runs:
+  - {target: aim, sources: other, methods: [re-training], rates: [0.5, 0.1], label_map: map.tsv}
+"""
+
 
 def columns(path: Path, task: str, count: int, seed: int, tags: bool = False) -> None:
     lines = []
@@ -64,6 +78,19 @@ def grid_file(tmp_path: Path) -> Path:
     (tmp_path / "alone.cfg").write_text(with_schedule(alone, "TargetOnly"), encoding="utf-8")
     path = tmp_path / "grid.yml"
     path.write_text(GRID, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def retraining_file(grid_file: Path) -> Path:
+    """An experiment that learns a source and then goes on with the target."""
+    columns(grid_file.with_name("other.dev.iob"), "source", 8, 1)
+    alone = grid_file.with_name("alone.cfg").read_text(encoding="utf-8")
+    again = alone.replace("label_map = ${", "source_pipeline = null\nlabel_map = ${")
+    assert again != alone
+    grid_file.with_name("again.cfg").write_text(again, encoding="utf-8")
+    path = grid_file.with_name("retraining.yml")
+    path.write_text(RETRAINING, encoding="utf-8")
     return path
 
 

@@ -76,11 +76,12 @@ def test_vectors_of_a_target_are_a_choice(edit: Callable[[str, str], Path]) -> N
         ("rates: [0.5, 1]", "seeds: []", 13, "runs.0.seeds: List should have at least 1 item"),
         ("sources: other", "sources: [tags, aim]", 14, "expected each source once, and none that"),
         ("sources: other", "sources: [tags, tags]", 14, "expected each source once, and none that"),
+        ("layer: tag", "layer: tag, vectors: [a, b]", 16, "one choice of vectors for source"),
         (
-            "layer: tag",
-            "layer: tag, vectors: [a, b]",
-            16,
-            "one choice of vectors for source",
+            "La-DTL: {config: small.cfg}",
+            "La-DTL: {config: small.cfg, first: {config: alone.cfg}}",
+            14,
+            "'La-DTL' learns the source first: expected one source, with dev",
         ),
     ],
 )
@@ -134,9 +135,10 @@ def test_every_grid_of_the_project_has_usable_configs(path: Path, tmp_path: Path
         for name in (corpus.train, corpus.dev, corpus.test, *corpus.vectors):
             (tmp_path / (name or "")).mkdir(parents=True, exist_ok=True)
     for run in runs_of(grid, path.parent, tmp_path):
-        config = config_of(run, lambda path, files: f"{path}").interpolate()
+        config = config_of(run, lambda path, files: f"{path}", key_of).interpolate()
         assert config["system"]["seed"] == run.seed
-        assert set(config["corpora"]["train"]["sources"]) == {s.name for s in run.sources}
+        sources = set() if run.first else {source.name for source in run.sources}
+        assert set(config["corpora"]["train"]["sources"]) == sources
 
 
 def test_the_example_of_the_readme(tmp_path: Path) -> None:

@@ -8,16 +8,24 @@ import pytest
 
 from spacy_transfer.experiments import run as run_module
 from spacy_transfer.experiments.grid import read_grid, runs_of
-from spacy_transfer.experiments.run import Run, config_of, key_of
+from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, key_of
 
 
 def runs(path: Path) -> list[Run]:
     return list(runs_of(read_grid(path), path.parent, path.parent))
 
 
+def plain(path: Path, files: CorpusFiles) -> str:
+    return str(path)
+
+
+def named(path: Path, files: CorpusFiles) -> str:
+    return f"{path.name} as {files.layer}"
+
+
 def test_the_config_of_a_run(grid_file: Path) -> None:
     of_tags = runs(grid_file)[7]
-    config = config_of(of_tags, lambda path, files: f"{path.name} as {files.layer}").interpolate()
+    config = config_of(of_tags, named, key_of).interpolate()
     reader = {"@readers": "spacy_transfer.TaskCorpus.v1"}
     assert config["corpora"]["train"]["target"] == {
         **reader,
@@ -35,6 +43,40 @@ def test_the_config_of_a_run(grid_file: Path) -> None:
     assert config["training"]["max_steps"] == 6
 
 
+def test_a_run_that_starts_from_another(retraining_file: Path) -> None:
+    half, tenth = runs(retraining_file)
+    assert half.first is not None
+    assert half.first == tenth.first
+    assert (half.first.target.name, half.first.sources, half.first.rate) == ("other", (), 1.0)
+    config = config_of(half, named, lambda first: f"model of {first.target.name}").interpolate()
+    component = config["initialize"]["components"]["transfer_ner"]
+    assert component["source_pipeline"] == "model of other"
+    assert config["corpora"]["train"]["sources"] == {}
+    first = config_of(half.first, named, key_of).interpolate()
+    assert first["corpora"]["train"]["target"]["path"] == "other.iob as ents"
+    assert first["corpora"]["dev"]["path"] == "other.dev.iob as ents"
+    assert (first["training"]["max_steps"], config["training"]["max_steps"]) == (4, 2)
+
+
+def test_the_key_is_of_the_first_run_too(retraining_file: Path) -> None:
+    before = [key_of(run) for run in runs(retraining_file)]
+    text = retraining_file.read_text()
+    retraining_file.write_text(text.replace("max_steps: 4", "max_steps: 5"))
+    after = [key_of(run) for run in runs(retraining_file)]
+    assert not set(before) & set(after)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_first_run_is_for_a_config_that_starts_from_one(
+    retraining_file: Path, first: bool
+) -> None:
+    [run, _] = runs(retraining_file)
+    alone = run.config.with_name("alone.cfg")
+    run = replace(run, config=alone) if first else replace(run, first=None)
+    with pytest.raises(ValueError, match="a method with `first` has a source_pipeline, and a meth"):
+        key_of(run)
+
+
 @pytest.mark.parametrize(
     ("layer", "factory", "score"),
     [
@@ -48,7 +90,7 @@ def test_the_component_is_that_of_the_target_layer(
 ) -> None:
     first = runs(grid_file)[0]
     other = replace(first, target=replace(first.target, layer=layer))
-    component = config_of(other, lambda path, files: str(path))["components"]["transfer_ner"]
+    component = config_of(other, plain, key_of)["components"]["transfer_ner"]
     assert component["factory"] == factory
     assert component.get("spans_key") == ("sc" if layer == "spans:sc" else None)
     assert other.score == score
@@ -59,13 +101,13 @@ def test_what_the_config_says_of_its_corpora_stays(grid_file: Path) -> None:
     text = path.read_text().replace("vectors = ${paths.vectors}", 'vectors = "en_core_web_md"')
     text = text.replace("path = ${paths.target}", "path = ${paths.target}\nmax_length = 90")
     path.write_text(text.replace("path = ${paths.dev}", "path = ${paths.dev}\nlimit = 7"))
-    config = config_of(runs(grid_file)[4], lambda path, files: str(path))
+    config = config_of(runs(grid_file)[4], plain, key_of)
     assert config["corpora"]["train"]["target"]["max_length"] == 90
     assert config["corpora"]["dev"]["limit"] == 7
     assert config["initialize"]["vectors"] == "en_core_web_md"
     # A config without [system] has spaCy's own.
     path.write_text(text.replace("[system]\nseed = 0\n", "").replace("${system.seed}", "0"))
-    config = config_of(runs(grid_file)[5], lambda path, files: str(path))
+    config = config_of(runs(grid_file)[5], plain, key_of)
     seeds = (config["system"], config["training"], config["corpora"]["train"])
     assert [section["seed"] for section in seeds] == [1, 1, 1]
 
@@ -81,7 +123,7 @@ def test_sources_of_other_languages_have_vectors_of_their_own(grid_file: Path) -
     ):
         sources = (replace(first.sources[0], lang=lang, vectors=vectors),)
         other = replace(first, config=config, sources=sources, label_map=None, settings={})
-        initialize = config_of(other, lambda path, files: str(path))["initialize"]
+        initialize = config_of(other, plain, key_of)["initialize"]
         assert initialize["components"]["transfer_ner"]["source_vectors"] == expected
 
 

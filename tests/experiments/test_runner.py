@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,37 @@ def test_an_experiment_from_files_to_a_table(
     log = (again / "log.jsonl").read_text().splitlines()
     best = max(json.loads(line)["score"] for line in log)
     assert best == pytest.approx(ladtl["dev_score"], abs=1e-6)
+
+
+def test_a_source_is_learned_once_and_before_its_targets(
+    retraining_file: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    assert experiment(retraining_file, "--output", output, "--jobs", 2) == 0
+    table = read_rows([output / "retraining" / "results.jsonl"])
+    assert [(row["method"], row["rate"]) for row in table] == [
+        ("re-training", 0.5),
+        ("re-training", 0.1),
+    ]
+    before = stamps(output)
+    [of_source] = before.keys() - {row["key"] for row in table}
+    for row in table:
+        config = (output / "runs" / row["key"] / "config.cfg").read_text(encoding="utf-8")
+        assert str(output / "runs" / of_source / "model-best") in config
+    assert experiment(retraining_file, "--output", output) == 0
+    assert stamps(output) == before
+
+    # What the targets start from is needed only where one of them is.
+    shutil.rmtree(output / "runs" / of_source / "model-best")
+    assert experiment(retraining_file, "--output", output) == 0
+    assert stamps(output) == before
+    shutil.rmtree(output / "runs" / table[0]["key"])
+    assert experiment(retraining_file, "--output", output) == 0
+    again = stamps(output)
+    assert again[table[1]["key"]] == before[table[1]["key"]]
+    assert again[of_source] > before[of_source]
+    [first, _] = read_rows([output / "retraining" / "results.jsonl"])
+    assert first["test_score"] == pytest.approx(table[0]["test_score"])
 
 
 def test_a_run_that_fails_leaves_the_others_alone(
