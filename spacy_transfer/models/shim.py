@@ -257,8 +257,9 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         try:
             blueprint = Blueprint.from_json(header)
             gazetteer = _take_gazetteer(blueprint, weights)
-            network = blueprint.build()
-            network.load_state_dict(weights)
+            with torch.device("meta"):  # without initial weights: they take longer than loading
+                network = blueprint.build()
+            network.load_state_dict(weights, assign=True)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"the model's weights do not fit their header ({error}); nothing was loaded"

@@ -28,8 +28,8 @@ class BiRecurrent(nn.RNNBase):
         r = σ(W_rx x + W_rh h)    z = σ(W_zx x + W_zh h)    h̃ = tanh(W_hx x + W_hh (r ⊙ h))
         h ← z ⊙ h + (1 - z) ⊙ h̃
 
-    Parameters have the names, shapes, gate order (r, z, n or i, f, g, o) and initial distribution
-    of a one-layer bidirectional `nn.GRU` or `nn.LSTM`, so that a state dict moves between them.
+    Parameters have the names, shapes and gate order (r, z, n or i, f, g, o) of a one-layer
+    bidirectional `nn.GRU` or `nn.LSTM`, so that a state dict moves between them.
 
     `precision` is what torch's kernels compute in, between inputs and outputs of one type; None for
     that type. (Autocast would have cuDNN compute in float16, whatever type it is set to.)
@@ -41,6 +41,20 @@ class BiRecurrent(nn.RNNBase):
         mode = "LSTM" if cell == "lstm" else "GRU"
         super().__init__(mode, input_size, hidden_size, bidirectional=True)
         self.cell: Cell = cell
+
+    def reset_parameters(self) -> None:
+        """Start each gate from Glorot's uniform distribution for inputs and an orthogonal matrix for
+        states, without a bias. Torch's own start is narrower, and wide layers learn less from it
+        where labels are few."""
+        for name, parameter in self.named_parameters():
+            if name.startswith("bias"):
+                nn.init.zeros_(parameter)
+                continue
+            for gate in parameter.split(self.hidden_size):
+                if name.startswith("weight_hh"):
+                    nn.init.orthogonal_(gate)
+                else:
+                    nn.init.xavier_uniform_(gate)
 
     def extra_repr(self) -> str:
         """What `print` shows."""

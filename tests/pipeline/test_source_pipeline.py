@@ -71,7 +71,6 @@ def entities(nlp: Language, texts: list[str]) -> list[list[tuple[str, str]]]:
 
 def test_the_source_tags_as_before(nlp: Language, initialize: Initialize, saved: Path) -> None:
     texts = [example.reference.text for example in examples(nlp, "source", 20, seed=7)]
-    texts += [example.reference.text for example in examples(nlp, TARGET, 20, seed=7)]
     expected = entities(spacy.load(saved), texts)
     assert any(expected)
     initialize().task = "source"
