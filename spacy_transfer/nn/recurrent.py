@@ -43,9 +43,9 @@ class BiRecurrent(nn.RNNBase):
         self.cell: Cell = cell
 
     def reset_parameters(self) -> None:
-        """Start each gate from Glorot's uniform distribution for inputs and an orthogonal matrix for
-        states, without a bias. Torch's own start is narrower, and wide layers learn less from it
-        where labels are few."""
+        """Start each gate from Glorot's uniform distribution for inputs, an orthogonal matrix for
+        states and no bias. Torch's own start is narrower, and wide layers learn less from it where
+        labels are few."""
         for name, parameter in self.named_parameters():
             if name.startswith("bias"):
                 nn.init.zeros_(parameter)
