@@ -51,6 +51,14 @@ def experiment(
         plan = Experiment(grid.name, runs, output)
         works = ray(threads, float(on_gpu)) if engine == "ray" else local(jobs, threads)
         try:
+            if grid.search is not None:
+                from spacy_transfer.experiments.search import search
+
+                best = search(grid.name, grid.search, runs, output, works, gpu_id=gpu_id)
+                print(f"best: trial {best.number}, mean dev score {100 * best.dev_score:.2f}")
+                for name, value in best.settings.items():
+                    print(f"--{name} {value}")
+                return
             failures = plan.run(works, gpu_id=gpu_id, keep_models=keep_models)
         except KeyboardInterrupt:
             print(f"stopped; start again to go on: results so far are in {plan.results}")

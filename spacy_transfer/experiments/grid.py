@@ -130,6 +130,28 @@ class RunsEntry(_Strict):
         return value
 
 
+class Between(_Strict):
+    """Any number from `low` to `high`, drawn evenly, or with `log` evenly by its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+class Search(_Strict):
+    """A search for settings by the dev score.
+
+    Attributes:
+        trials: how many settings are tried.
+        settings: what each setting may be: a range of numbers, or a list.
+        seed: of what is tried.
+    """
+
+    trials: int = Field(ge=1)
+    settings: dict[str, Between | list[Any]] = Field(min_length=1)
+    seed: int = 0
+
+
 class Grid(_Strict):
     """An experiment file."""
 
@@ -139,6 +161,7 @@ class Grid(_Strict):
     runs: list[RunsEntry] = Field(min_length=1)
     seeds: list[int] = Field(default=[0], min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
+    search: Search | None = None
 
 
 def read_grid(path: Path) -> Grid:

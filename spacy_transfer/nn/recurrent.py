@@ -50,7 +50,7 @@ class BiRecurrent(nn.RNNBase):
             if name.startswith("bias"):
                 nn.init.zeros_(parameter)
                 continue
-            for gate in parameter.split(self.hidden_size):
+            for gate in torch.split(parameter, self.hidden_size):
                 if name.startswith("weight_hh"):
                     nn.init.orthogonal_(gate)
                 else:
