@@ -119,7 +119,18 @@ class RunsEntry(_Strict):
 
 
 class Grid(_Strict):
-    """An experiment file."""
+    """An experiment file.
+
+    Attributes:
+        name: of the experiment, and of the folder of its results.
+        corpora: by name.
+        methods: by name.
+        runs: which of them meet.
+        seeds: a run for each.
+        settings: settings for the configs of all runs.
+        reference: the method that a report tests all others against; by default, that without
+            transfer.
+    """
 
     name: str = Field(pattern=r"^[\w-]+$")
     corpora: dict[str, CorpusEntry]
@@ -127,6 +138,7 @@ class Grid(_Strict):
     runs: list[RunsEntry] = Field(min_length=1)
     seeds: list[int] = Field(default=[0], min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
+    reference: str | None = None
 
 
 def read_grid(path: Path) -> Grid:
@@ -148,6 +160,9 @@ def read_grid(path: Path) -> Grid:
         place = ".".join(map(str, first["loc"]))
         message = f"{place}: {first['msg'].removeprefix('Value error, ')}"
         raise CorpusError(path, _line(document, first["loc"]), message) from error
+    if grid.reference is not None and grid.reference not in grid.methods:
+        message = f"reference: unknown {grid.reference!r}{hint(grid.reference, grid.methods)}"
+        raise CorpusError(path, _line(document, ("reference",)), message)
     for number, entry in enumerate(grid.runs):
         _check_entry(path, document, grid, number, entry)
     return grid
@@ -219,6 +234,7 @@ def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
                 label_map=_label_map(folder, entry.label_map),
                 settings={**grid.settings, **method.settings, **entry.settings},
                 published=entry.published.get(name),
+                reference=grid.reference,
             )
 
 

@@ -52,6 +52,7 @@ class Run:
         label_map: a file of matched labels.
         settings: of the config, by their dotted names.
         published: a published score to compare with.
+        reference: the method that a report tests all others against.
     """
 
     experiment: str
@@ -65,6 +66,7 @@ class Run:
     label_map: Path | None
     settings: dict[str, Any]
     published: float | None
+    reference: str | None = None
 
     @property
     def score(self) -> str:
