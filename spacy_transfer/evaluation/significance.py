@@ -38,7 +38,8 @@ def randomisation_test(
     The randomised paired test of Wang et al. 2018, Table 2 (Cohen 1995; Yeh 2000): if the systems
     are alike, it does not matter which of them gave which of the two outputs for a sentence. Each
     shuffle swaps the outputs of some sentences, drawn by a fair coin; the p-value is the share of
-    shuffles that differ by as much as the systems do, these counted in.
+    shuffles that differ by as much as the systems do, these counted in. It speaks of these runs on
+    other sentences; how runs with other seeds differ, an interval over seeds tells.
 
     Args:
         first: counts [runs, sentences, 3], a run a seed; the statistic is the mean F1 over runs. A

@@ -142,7 +142,8 @@ def _note(differences: Differences, pivots: Sequence[Pivot]) -> str:
     of_p = (
         f"p: against the method {name}, two-sided, by a randomised paired test on test sentences "
         f"({DRAWS:,} shuffles, all seeds of a sentence together); of several, the largest. Holm's "
-        f"correction for the {len(differences)} tests of this report."
+        f"correction for the {len(differences)} tests of this report. It speaks of these runs on "
+        f"other sentences; the intervals speak of other seeds."
     )
     of_mark = (
         f" {MARK}: {name} better than every other method of the column, or another method better "
