@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 METRICS = {"ents_p": "P", "ents_r": "R", "ents_f": "F1"}
@@ -49,6 +49,11 @@ def score_table(scores: Scores) -> str:
             spread = statistics.stdev(100 * run["ents_f"] for run in runs)
             cells[-1] += f" ± {spread:.2f}"
         rows.append([method, str(len(runs)), *cells])
+    return markdown_table(rows)
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """A header and rows as a Markdown table whose columns are as wide as they need."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"

@@ -153,7 +153,19 @@ class Search(_Strict):
 
 
 class Grid(_Strict):
-    """An experiment file."""
+    """An experiment file.
+
+    Attributes:
+        name: of the experiment, and of the folder of its results.
+        corpora: by name.
+        methods: by name.
+        runs: which of them meet.
+        seeds: a run for each.
+        settings: settings for the configs of all runs.
+        reference: the method that a report tests all others against; by default, that without
+            transfer.
+        search: for settings, by the dev score.
+    """
 
     name: str = Field(pattern=r"^[\w-]+$")
     corpora: dict[str, CorpusEntry]
@@ -162,6 +174,7 @@ class Grid(_Strict):
     seeds: list[int] = Field(default=[0], min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
     search: Search | None = None
+    reference: str | None = None
 
 
 def read_grid(path: Path) -> Grid:
@@ -183,6 +196,9 @@ def read_grid(path: Path) -> Grid:
         place = ".".join(map(str, first["loc"]))
         message = f"{place}: {first['msg'].removeprefix('Value error, ')}"
         raise CorpusError(path, _line(document, first["loc"]), message) from error
+    if grid.reference is not None and grid.reference not in grid.methods:
+        message = f"reference: unknown {grid.reference!r}{hint(grid.reference, grid.methods)}"
+        raise CorpusError(path, _line(document, ("reference",)), message)
     for number, entry in enumerate(grid.runs):
         _check_entry(path, document, grid, number, entry)
     return grid
@@ -263,6 +279,7 @@ def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
                 settings={**grid.settings, **method.settings, **entry.settings},
                 published=entry.published.get(name),
                 first=first,
+                reference=grid.reference,
             )
 
 

@@ -12,8 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from spacy_transfer.evaluation.intervals import Interval
+from spacy_transfer.evaluation.significance import ALPHA, DRAWS
 from spacy_transfer.experiments.figures import draw, save
+from spacy_transfer.experiments.pivot import MARK, Pivot, pivot_tables
 from spacy_transfer.experiments.results import Row
+from spacy_transfer.experiments.significance import Differences, differences_of, pairs_of
 from spacy_transfer.experiments.summary import Cell, summarize
 
 PAGE, TABLES = "report.html", "tables.md"
@@ -23,8 +26,12 @@ _PUBLISHED = ["Published", "Published gain"]
 
 def write_report(rows: Sequence[Row], output: Path) -> list[Path]:
     """Write `report.html`, `tables.md` and a figure for each target; their paths."""
-    output.mkdir(parents=True, exist_ok=True)
     cells = summarize(rows)
+    pairs = pairs_of(cells)
+    differences = differences_of(pairs)
+    pivots = pivot_tables(pairs, differences)
+    note = _note(differences, pivots)
+    output.mkdir(parents=True, exist_ok=True)
     written, sections = [], []
     for target, score in dict.fromkeys((cell.target, cell.score) for cell in cells):
         of_target = [cell for cell in cells if (cell.target, cell.score) == (target, score)]
@@ -32,7 +39,7 @@ def write_report(rows: Sequence[Row], output: Path) -> list[Path]:
         name = re.sub(r"[^\w-]+", "-", target)
         paths = save(figure, output / f"{name}.{score}")
         written += paths
-        header, *body = table(of_target)
+        header, *body = table(of_target, differences)
         sections.append(
             {
                 "title": f"{target} ({score})",
@@ -49,20 +56,38 @@ def write_report(rows: Sequence[Row], output: Path) -> list[Path]:
     )
     page = environment.get_template("report.html.jinja").render(
         title=", ".join(dict.fromkeys(row["experiment"] for row in rows)),
+        note=note,
+        pivots=pivots,
         sections=sections,
         about=_about(rows),
     )
-    for name, text in ((PAGE, page), (TABLES, markdown(table(cells)))):
+    tables = [markdown(table(cells, differences)), *(_markdown_pivot(pivot) for pivot in pivots)]
+    if note:
+        tables.insert(1, f"{note}\n")
+    for name, text in ((PAGE, page), (TABLES, "\n".join(tables))):
         (output / name).write_text(text, encoding="utf-8")
         written.append(output / name)
     return written
 
 
-def table(cells: Sequence[Cell]) -> list[list[str]]:
-    """Header and rows: means in percent with 95 % intervals over seeds; gains are paired."""
+def table(cells: Sequence[Cell], differences: Differences) -> list[list[str]]:
+    """Header and rows: means in percent with 95 % intervals over seeds; gains are paired.
+
+    A method without sources is compared with the reference from each of its sources: of these, the
+    largest p-value stands there.
+    """
+    p_values: dict[Cell, float] = {}
+    for (_, cell), difference in differences.items():
+        p_values[cell] = max(difference.p, p_values.get(cell, 0.0))
+    tested = any(cell in p_values for cell in cells)
     published = any(cell.published is not None for cell in cells)
     chosen = any(cell.choices > 1 for cell in cells)
-    lines = [_HEADER + (["Vectors"] if chosen else []) + (_PUBLISHED if published else [])]
+    lines = [
+        _HEADER
+        + (["p"] if tested else [])
+        + (["Vectors"] if chosen else [])
+        + (_PUBLISHED if published else [])
+    ]
     for cell in cells:
         line = [
             cell.target,
@@ -73,6 +98,8 @@ def table(cells: Sequence[Cell]) -> list[list[str]]:
             _text(cell.mean),
             _text(cell.gain, signed=True),
         ]
+        if tested:
+            line.append(_p_text(p_values[cell]) if cell in p_values else "")
         if chosen:
             line.append(cell.vectors or "")
         if published:
@@ -93,6 +120,36 @@ def _text(value: Interval | None, signed: bool = False) -> str:
         return ""
     text = f"{value.mean:{'+' if signed else ''}.2f}"
     return text if value.reach is None else f"{text} ± {value.reach:.2f}"
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _markdown_pivot(pivot: Pivot) -> str:
+    rows = [
+        [name, *(f"**{entry.text}**" if entry.best else entry.text for entry in entries)]
+        for name, entries in pivot.rows
+    ]
+    return f"## {pivot.title}\n\n{markdown([pivot.header, *rows])}"
+
+
+def _note(differences: Differences, pivots: Sequence[Pivot]) -> str:
+    """What p-values and marks mean."""
+    if not differences:
+        return ""
+    name = ", ".join(dict.fromkeys(reference.method for reference, _ in differences))
+    of_p = (
+        f"p: against the method {name}, two-sided, by a randomised paired test on test sentences "
+        f"({DRAWS:,} shuffles, all seeds of a sentence together); of several, the largest. Holm's "
+        f"correction for the {len(differences)} tests of this report. It speaks of these runs on "
+        f"other sentences; the intervals speak of other seeds."
+    )
+    of_mark = (
+        f" {MARK}: {name} better than every other method of the column, or another method better "
+        f"than it, p < {ALPHA:g}."
+    )
+    return of_p + of_mark if pivots else of_p
 
 
 def _inline(svg: str) -> str:

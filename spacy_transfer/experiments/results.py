@@ -9,10 +9,15 @@ from typing import Any
 
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.lines import read_lines
+from spacy_transfer.evaluation.counts import unpack
 from spacy_transfer.experiments.run import Run
 
 Row = dict[str, Any]
 """What a run was (experiment, target, sources, method, rate, seed, ...) and what it measured."""
+
+COUNTS = "test_counts"
+"""What the run got right in each test sentence: packed in a file, an array in a row that is read.
+Results of versions that did not keep it lack it."""
 
 _NEEDED = {"experiment", "target", "sources", "method", "rate", "seed", "vectors", "published"}
 _NEEDED |= {"score", "key", "dev_score", "test_score"}
@@ -29,6 +34,7 @@ def row_of(key: str, run: Run, result: dict[str, Any]) -> Row:
         "seed": run.seed,
         "vectors": run.vectors and Path(run.vectors).name,
         "published": run.published,
+        "reference": run.reference,
         "score": run.score,
         "key": key,
         **result,
@@ -55,7 +61,9 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
         for number, line in read_lines(path):
             try:
                 row = json.loads(line)
-            except ValueError:
+                if COUNTS in row:
+                    row[COUNTS] = unpack(row[COUNTS])
+            except (TypeError, ValueError):
                 row = None
             if not isinstance(row, dict) or not row.keys() >= _NEEDED:
                 raise CorpusError(path, number, "expected a result of `spacy transfer experiment`")

@@ -53,6 +53,7 @@ class Run:
         settings: of the config, by their dotted names.
         published: a published score to compare with.
         first: the run whose pipeline this one starts from, if it does.
+        reference: the method that a report tests all others against.
     """
 
     experiment: str
@@ -67,6 +68,7 @@ class Run:
     settings: dict[str, Any]
     published: float | None
     first: Run | None = None
+    reference: str | None = None
 
     @property
     def score(self) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from spacy_transfer.evaluation.counts import Counts
 from spacy_transfer.evaluation.intervals import Interval, mean_interval
-from spacy_transfer.experiments.results import Row
+from spacy_transfer.experiments.results import COUNTS, Row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """A method on a target at a labeling rate, over its seeds.
 
@@ -26,6 +27,8 @@ class Cell:
         gain: by how much each seed is above the same seed without transfer; None without any.
         published: a published score, in percent.
         published_gain: by how much it is above the published score without transfer.
+        counts: what each seed got right in each test sentence, of the seeds where that is known.
+        reference: whether other methods are tested against this one.
     """
 
     target: str
@@ -39,6 +42,8 @@ class Cell:
     gain: Interval | None
     published: float | None
     published_gain: float | None
+    counts: dict[int, Counts]
+    reference: bool
 
     @property
     def mean(self) -> Interval:
@@ -77,6 +82,9 @@ def _cells(place: _Place, ways: dict[_Way, list[Row]]) -> list[Cell]:
     chosen = {way: _chosen(rows) for way, rows in ways.items()}
     without = next((way for way in chosen if not way[0]), None)
     base = _scores(chosen[without]) if without else {}
+    named = next(
+        (r["reference"] for rows in ways.values() for r in rows if r.get("reference")), None
+    )
     published_base = _published(ways[without]) if without else None
     cells = []
     for way, rows in chosen.items():
@@ -93,6 +101,8 @@ def _cells(place: _Place, ways: dict[_Way, list[Row]]) -> list[Cell]:
                 gain=mean_interval(gains) if gains else None,
                 published=published,
                 published_gain=_difference(published, published_base) if way[0] else None,
+                counts={row["seed"]: row[COUNTS] for row in rows if COUNTS in row},
+                reference=way[1] == named if named else way == without,
             )
         )
     return cells

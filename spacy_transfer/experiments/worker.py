@@ -23,11 +23,13 @@ import spacy
 import torch
 from confection import Config
 from spacy.language import Language
+from spacy.scorer import Scorer
 from spacy.util import load_config
 
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import task_corpus
-from spacy_transfer.experiments.results import write_whole
+from spacy_transfer.evaluation.counts import count_correct, pack, predicted
+from spacy_transfer.experiments.results import COUNTS, write_whole
 from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import TransferPipe
@@ -46,8 +48,8 @@ def work(folder: Path) -> None:
     trained = time.monotonic() - started
     nlp = spacy.load(folder / BEST)
     started = time.monotonic()
-    examples = list(task_corpus(settings["test"], settings["layer"])(nlp))
-    scores = nlp.evaluate(examples)
+    examples = predicted(nlp, task_corpus(settings["test"], settings["layer"])(nlp))
+    scores = Scorer(nlp).score(examples)
     result = {
         "dev_score": progress.best_score,
         "test_score": scores[settings["score"]],
@@ -64,6 +66,7 @@ def work(folder: Path) -> None:
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {name: version(name) for name in COMPUTED_BY},
+        COUNTS: pack(count_correct(examples, settings["layer"])),
     }
     if not settings["keep_models"]:
         for model in folder.glob("model-*"):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
+from spacy.tokens import Token
 from spacy.training import Example
 
 from spacy_transfer.corpus.gold import token_tags
@@ -32,18 +33,24 @@ def score_tags(
     found: Counter[bool] = Counter()
     total: Counter[bool] = Counter()
     for example in examples:
-        reference = example.reference
-        # The other way round: the predicted tags on the tokens of the reference.
-        predicted = token_tags(Example(reference, example.predicted)) or [""] * len(reference)
-        for token, tag in zip(reference, predicted, strict=True):
-            if token.tag:
-                unseen = token.text not in known
-                total[unseen] += 1
-                found[unseen] += tag == token.tag_
+        for token, hit in judged_tags(example):
+            unseen = token.text not in known
+            total[unseen] += 1
+            found[unseen] += hit
     return {
         "tag_acc": found.total() / total.total() if total else None,
         "tag_acc_unseen": found[True] / total[True] if total[True] else None,
     }
+
+
+def judged_tags(example: Example) -> Iterator[tuple[Token, bool]]:
+    """Each token of the reference that has a gold tag, and whether that tag was predicted."""
+    reference = example.reference
+    # The other way round: the predicted tags on the tokens of the reference.
+    predicted = token_tags(Example(reference, example.predicted)) or [""] * len(reference)
+    for token, tag in zip(reference, predicted, strict=True):
+        if token.tag:
+            yield token, tag == token.tag_
 
 
 def make_tag_scorer() -> Callable[..., dict[str, Any]]:

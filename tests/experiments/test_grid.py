@@ -33,6 +33,7 @@ def test_all_combinations_in_the_order_of_the_file(grid_file: Path) -> None:
     assert runs[4].label_map == folder / "maps" / "map.tsv"
     assert runs[4].target.test == folder / "aim.test.iob"
     assert (runs[4].published, runs[6].published) == (45.5, None)
+    assert {run.reference for run in runs} == {None}
 
 
 def test_seeds_and_settings_of_an_entry_go_before_those_of_all(
@@ -47,6 +48,17 @@ def test_seeds_and_settings_of_an_entry_go_before_those_of_all(
         "training.eval_frequency": 2,
         "training.patience": 3,
     }
+
+
+def test_a_reference_goes_with_every_run_and_changes_none(
+    grid_file: Path, edit: Callable[[str, str], Path]
+) -> None:
+    before, after = (
+        list(runs_of(read_grid(path), path.parent, path.parent))
+        for path in (grid_file, edit("name: small", "name: small\nreference: La-DTL"))
+    )
+    assert {run.reference for run in after} == {"La-DTL"}
+    assert key_of(after[0]) == key_of(before[0])
 
 
 def test_vectors_of_a_target_are_a_choice(edit: Callable[[str, str], Path]) -> None:
@@ -77,6 +89,7 @@ def test_vectors_of_a_target_are_a_choice(edit: Callable[[str, str], Path]) -> N
         ("sources: other", "sources: [tags, aim]", 14, "expected each source once, and none that"),
         ("sources: other", "sources: [tags, tags]", 14, "expected each source once, and none that"),
         ("layer: tag", "layer: tag, vectors: [a, b]", 16, "one choice of vectors for source"),
+        ("seeds: [0, 1]", "reference: la-dtl", 17, "reference: unknown 'la-dtl'"),
         (
             "La-DTL: {config: small.cfg}",
             "La-DTL: {config: small.cfg, first: {config: alone.cfg}}",

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from spacy_transfer.experiments.results import write_rows
+from spacy_transfer.evaluation.counts import pack
+from spacy_transfer.experiments.results import COUNTS, write_rows
 from tests.cli.running import exit_code
+from tests.experiments.test_significance import counted
 from tests.experiments.test_summary import row
 
 report = partial(exit_code, "report")
@@ -18,6 +20,26 @@ ABOUT = {
     "machine": "Linux x86_64, 2 cores",
     "versions": {"torch": "2.13.0"},
 }
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> Path:
+    """Two methods from two sources, with what they got right in each sentence."""
+    rows = []
+    for seed in (0, 1):
+        rows.append(counted("none", seed, 0.4))
+        for source, rate in (("news", 0.8), ("<mail>", 0.61)):
+            rows.append(counted("T-B", seed, 0.6, source))
+            rows.append(counted("La-DTL", seed, rate, source))
+    path = tmp_path / "results.jsonl"
+    write_rows(
+        (
+            {**r, "key": str(n), "reference": "La-DTL", COUNTS: pack(r[COUNTS])}
+            for n, r in enumerate(rows)
+        ),
+        path,
+    )
+    return path
 
 
 @pytest.fixture
@@ -87,6 +109,40 @@ def test_the_table_is_of_the_numbers(results: Path) -> None:
     )
 
 
+def test_p_values_and_a_table_of_methods_by_pairs(tested: Path) -> None:
+    assert report(tested) == 0
+    folder = tested.parent / "report"
+    lines = (folder / "tables.md").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "| Target | Rate | Method | Sources | Seeds | Score | Gain | p |"
+    p_values = [line.split(" | ")[-1] for line in lines[2:7]]
+    assert p_values == ["< 0.001 |", "< 0.001 |", " |", p_values[3], " |"]
+    # The method without sources is compared twice: the larger p-value stands there.
+    assert float(p_values[3].rstrip(" |")) > 0.05
+    assert lines[8].startswith("p: against the method La-DTL, two-sided, ")
+    assert "Holm's correction for the 4 tests of this report. " in lines[8]
+    assert " †: La-DTL better than every other method" in lines[8]
+    assert lines[10:12] == ["## ents_f, labeling rate 0.1", ""]
+    assert lines[12] == "| Method | news → aim | <mail> → aim | Average |"
+    assert [line.split(" | ")[0] for line in lines[14:]] == ["| none", "| T-B", "| La-DTL"]
+    best = lines[16].split(" | ")[1]
+    assert re.fullmatch(r"\*\*\d\d\.\d\d†\*\*", best)
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"<td><strong>{best.strip('*')}</strong></td>" in html
+    page = Page(html)
+    assert page.tags.count("table") == 2
+    assert "<mail> → aim" in page.text
+    assert lines[8] in page.text
+
+
+def test_results_without_counts_have_no_p_values(results: Path) -> None:
+    assert report(results) == 0
+    for name in ("tables.md", "report.html"):
+        text = (results.parent / "report" / name).read_text(encoding="utf-8")
+        assert "Holm" not in text
+        assert "| p |" not in text
+        assert ">p</th>" not in text
+
+
 def test_figures_are_the_same_every_time(results: Path) -> None:
     for name in ("one", "two"):
         assert report(results, "--output", results.parent / name) == 0
@@ -101,6 +157,8 @@ def test_figures_are_the_same_every_time(results: Path) -> None:
         ("{}\n", ":1: expected a result of"),
         (json.dumps({**row("none", 0, 0.1), "key": 1}).replace("vectors", "x"), ":1: expected a"),
         ("no json\n", ":1: expected a result of"),
+        (json.dumps({**row("none", 0, 0.1), COUNTS: "no counts"}), ":1: expected a result of"),
+        (json.dumps({**row("none", 0, 0.1), COUNTS: 7}), ":1: expected a result of"),
     ],
 )
 def test_bad_results(

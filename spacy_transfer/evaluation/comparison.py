@@ -1,0 +1,131 @@
+"""Two pipelines on one test corpus: their scores, the difference, and how sure these are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import spacy
+from spacy.language import Language
+
+from spacy_transfer.corpus.gold import is_annotated
+from spacy_transfer.corpus.readers import TaskCorpus, task_corpus
+from spacy_transfer.evaluation.counts import Counts, count_correct, predicted
+from spacy_transfer.evaluation.significance import DRAWS, Floats, bootstrap, f1, randomisation_test
+from spacy_transfer.evaluation.table import markdown_table
+from spacy_transfer.pipeline.base import TransferPipe
+
+
+class Estimate(NamedTuple):
+    """A score, or a difference of scores, and its 95 % interval over test sentences."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Comparison(NamedTuple):
+    """Two systems on the same sentences.
+
+    Attributes:
+        layer: what they tag.
+        sentences: on how many sentences.
+        first: F1 of the first system; of tags, that is the accuracy.
+        second: that of the second.
+        difference: by how much the second is above the first.
+        p: of a two-sided randomisation test.
+    """
+
+    layer: str
+    sentences: int
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+    p: float
+
+
+def compare(
+    models: tuple[str, str],
+    test: Path,
+    layer: str | None = None,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Comparison:
+    """Tag a test corpus with two pipelines and compare what they get right.
+
+    Args:
+        models: folders or packages.
+        test: a `.spacy` file or a folder of them.
+        layer: what to compare; by default what the pipelines' transfer components tag.
+        draws: the number of shuffles, and of resamples.
+        seed: theirs.
+
+    Raises:
+        ValueError: pipelines that do not tell the layer, or do not annotate it.
+        CorpusError: a corpus that cannot be read, or without annotation of the layer.
+    """
+    pipelines = {model: spacy.load(model) for model in models}
+    corpus = task_corpus(test, layer or _layer_of(pipelines))
+    first, second = (_counts(model, pipelines[model], corpus) for model in models)
+    scores = 100 * bootstrap(np.stack([first, second]), resamples=draws, seed=seed)
+    of_first, of_second = (100 * float(f1(counts.sum(0))) for counts in (first, second))
+    return Comparison(
+        corpus.layer,
+        len(first),
+        Estimate(of_first, *_interval(scores[:, 0])),
+        Estimate(of_second, *_interval(scores[:, 1])),
+        Estimate(of_second - of_first, *_interval(scores[:, 1] - scores[:, 0])),
+        randomisation_test(first[None], second[None], shuffles=draws, seed=seed),
+    )
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Scores in percent as a Markdown table, the models as A and B."""
+    score = "accuracy" if comparison.layer == "tag" else "F1"
+    lines = [["", score, "95 % interval"]]
+    for name, (value, low, high), sign in (
+        ("A", comparison.first, ""),
+        ("B", comparison.second, ""),
+        ("B - A", comparison.difference, "+"),
+    ):
+        lines.append([name, f"{value:{sign}.2f}", f"{low:{sign}.2f} to {high:{sign}.2f}"])
+    return markdown_table(lines)
+
+
+def _layer_of(pipelines: dict[str, Language]) -> str:
+    layers = set()
+    for model, nlp in pipelines.items():
+        found = {
+            pipe.cfg["tasks"][pipe.task]["layer"]
+            for _, pipe in nlp.pipeline
+            if isinstance(pipe, TransferPipe)
+        }
+        if len(found) != 1:
+            raise ValueError(
+                f"{model}: expected transfer components for one layer, found "
+                f"{', '.join(sorted(found)) or 'none'}: say with --layer what to compare"
+            )
+        layers |= found
+    if len(layers) != 1:
+        raise ValueError(
+            f"{' and '.join(pipelines)} tag {' and '.join(sorted(layers))}: expected one layer, or "
+            "--layer to say which to compare"
+        )
+    return str(layers.pop())
+
+
+def _counts(model: str, nlp: Language, corpus: TaskCorpus) -> Counts:
+    examples = predicted(nlp, corpus(nlp))
+    if not any(is_annotated(example.predicted, corpus.layer) for example in examples):
+        raise ValueError(
+            f"{model}: expected a pipeline that annotates layer {corpus.layer!r}; "
+            f"it has {', '.join(nlp.pipe_names) or 'no component'}"
+        )
+    return count_correct(examples, corpus.layer)
+
+
+def _interval(values: Floats) -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

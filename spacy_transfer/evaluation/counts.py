@@ -1,0 +1,88 @@
+"""What a system got right in each sentence: all that F1, and any test on it, needs to know."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.training import Example
+
+from spacy_transfer.corpus.gold import check_layer, is_annotated
+from spacy_transfer.pipeline.transfer_tagger import judged_tags
+
+Counts = NDArray[np.int64]
+"""[..., sentences, 3]: how many annotations are correct, how many are predicted, how many gold."""
+
+
+def predicted(nlp: Language, examples: Iterable[Example]) -> list[Example]:
+    """The examples as `nlp` annotates them."""
+    examples = list(examples)
+    docs = nlp.pipe(example.predicted for example in examples)
+    return [Example(doc, example.reference) for doc, example in zip(docs, examples, strict=True)]
+
+
+def count_correct(examples: Sequence[Example], layer: str) -> Counts:
+    """Counts [sentences, 3] of predictions in a layer; a sentence is an example.
+
+    Their totals give the scores of our components: `ents_f`, `spans_KEY_f`, and `tag_acc`, where
+    all three count tokens. Nothing counts in a sentence whose reference is not annotated, nor an
+    entity that is predicted where the reference does not know.
+    """
+    check_layer(layer)
+    kind, _, key = layer.partition(":")
+    counts = np.zeros((len(examples), 3), dtype=np.int64)
+    for row, example in zip(counts, examples, strict=True):
+        if not is_annotated(example.reference, layer):
+            continue
+        if kind == "ents":
+            row[:] = _entities(example)
+        elif kind == "tag":
+            hits = [hit for _, hit in judged_tags(example)]
+            row[:] = sum(hits), len(hits), len(hits)
+        else:
+            row[:] = _spans(example, key)
+    return counts
+
+
+def pack(counts: Counts) -> str:
+    """Counts [sentences, 3] as text: two to three bytes a sentence."""
+    return base64.b64encode(zlib.compress(counts.T.astype("<i4").tobytes(), 9)).decode()
+
+
+def unpack(text: str) -> Counts:
+    """What `pack` took; ValueError for any other text."""
+    try:
+        values = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), "<i4")
+    except zlib.error as error:
+        raise ValueError(f"not counts of sentences: {error}") from error
+    counts: Counts = values.reshape(3, -1).T.astype(np.int64)
+    return counts
+
+
+def _entities(example: Example) -> tuple[int, int, int]:
+    # As `spacy.scorer.get_ner_prf` does it, which keeps its counts to itself.
+    reference = example.reference
+    gold = {(ent.label_, ent.start, ent.end) for ent in reference.ents}
+    found = []
+    for ent in example.predicted.ents:
+        tokens = example.alignment.x2y[ent.start : ent.end]
+        if len(tokens):
+            start, end = int(tokens[0]), int(tokens[-1]) + 1
+            if all(token.ent_iob for token in reference[start:end]):
+                found.append((ent.label_, start, end))
+    return len(gold.intersection(found)), len(found), len(gold)
+
+
+def _spans(example: Example, key: str) -> tuple[int, int, int]:
+    # As `spacy.scorer.Scorer.score_spans` for `spacy.spancat_scorer.v1`.
+    spans = example.predicted.spans.get(key, [])
+    aligned = example.get_aligned_spans_x2y(spans, allow_overlap=True)
+    found, gold = (
+        {(span.label_, span.start, span.end) for span in group}
+        for group in (aligned, example.reference.spans[key])
+    )
+    return len(gold & found), len(found), len(gold)
