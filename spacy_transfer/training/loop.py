@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from confection import Config
 from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
@@ -122,6 +123,7 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
         for _ in steps:
             pass
         return progress
+    _print_weights(setup.streams)
     output.mkdir(parents=True, exist_ok=True)
     clean_output_dir(output)
     before_to_disk = create_before_to_disk_callback(settings["before_to_disk"])
@@ -147,6 +149,17 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
         finish_log()
     save_pipeline(before_to_disk(nlp), output / LAST)
     return progress
+
+
+def _print_weights(streams: TaskStreams) -> None:
+    for task in streams.tasks:
+        if (weights := streams.weights(task)) is not None:
+            low, middle, high = np.quantile(weights, [0.1, 0.5, 0.9])
+            print(
+                f"weights of {task}: 80 % of {len(weights)} sentences from {low:.3f} to "
+                f"{high:.3f}, median {middle:.3f}, mean {weights.mean():.3f}",
+                flush=True,
+            )
 
 
 def _steps(
