@@ -9,7 +9,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def shown_log() -> Iterator[None]:
-    """Print the package's log to stderr while the body runs."""
+    """Print the package's log to stderr while the body runs; of several processes, the first's."""
+    from spacy_transfer.nn.parallel import rank
+
+    if rank() > 0:
+        yield
+        return
     logger, handler = logging.getLogger("spacy_transfer"), logging.StreamHandler()
     level = logger.level
     logger.addHandler(handler)

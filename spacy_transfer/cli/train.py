@@ -32,7 +32,7 @@ def train(
     from spacy_transfer.training.distributed import local_gpu, process_group
     from spacy_transfer.training.loop import train
 
-    with clear_errors(), shown_log(), process_group(gpu_id):
+    with clear_errors(), process_group(gpu_id), shown_log():
         overrides = parse_config_overrides(list(ctx.args))
         import_code(code)
         loaded = load_training_config(config, overrides)

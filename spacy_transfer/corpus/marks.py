@@ -1,4 +1,4 @@
-"""Which task an example belongs to, and where its gold lives.
+"""Which task an example belongs to, where its gold lives, and its weight.
 
 `nlp.update` replaces `Example.predicted` by a copy without user data: only a mark on
 `Example.reference` reaches a component.
@@ -13,6 +13,7 @@ TARGET = "target"
 
 _TASK = "spacy_transfer.task"
 _LAYER = "spacy_transfer.layer"
+_WEIGHT = "spacy_transfer.weight"
 
 
 def mark(doc: Doc, task: str, layer: str) -> None:
@@ -31,3 +32,14 @@ def layer_of(doc: Doc, default: str) -> str:
     """The layer that `doc` is marked with, `default` for an unmarked document."""
     layer: str = doc.user_data.get(_LAYER, default)
     return layer
+
+
+def mark_weight(doc: Doc, weight: float) -> None:
+    """Mark a reference document with the weight of its loss."""
+    doc.user_data[_WEIGHT] = weight
+
+
+def weight_of(doc: Doc) -> float:
+    """The weight that `doc` is marked with, 1 for an unmarked document."""
+    weight: float = doc.user_data.get(_WEIGHT, 1.0)
+    return weight

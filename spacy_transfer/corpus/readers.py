@@ -19,11 +19,14 @@ The config of a target and its sources:
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.training import Corpus, Example
@@ -31,9 +34,11 @@ from spacy.vocab import Vocab
 
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import check_layer, is_annotated
-from spacy_transfer.corpus.marks import TARGET, mark
+from spacy_transfer.corpus.marks import TARGET, mark, mark_weight
+from spacy_transfer.corpus.similarity import Similarity
 
 Item = TypeVar("Item")
+logger = logging.getLogger(__name__)
 
 
 def shards(path: Path) -> list[Path]:
@@ -185,11 +190,17 @@ class TaskStreams:
 
     The order of a stream depends on the seed, the name of the task and the epoch alone. Examples
     of a corpus that fits the shuffle buffer stay in memory from the first pass on; a larger one is
-    read anew in every pass, with at most `shuffle_buffer` of its examples alive.
+    read anew in every pass, with at most `shuffle_buffer` of its examples alive. With a similarity,
+    those of sources are marked with their weights too, four bytes a sentence, which are found once.
     """
 
     def __init__(
-        self, nlp: Language, corpora: dict[str, TaskCorpus], seed: int, shuffle_buffer: int
+        self,
+        nlp: Language,
+        corpora: dict[str, TaskCorpus],
+        seed: int,
+        shuffle_buffer: int,
+        similarity: Similarity | None = None,
     ) -> None:
         self.tasks = list(corpora)
         self._nlp = nlp
@@ -197,6 +208,8 @@ class TaskStreams:
         self.seed = seed
         self._size = shuffle_buffer
         self._kept: dict[str, list[Example]] = {}
+        self._similarity = similarity
+        self._weights: dict[str, NDArray[np.float32]] = {}
 
     def __iter__(self) -> Iterator[Example]:
         """Every example of every task once, in file order, the target first."""
@@ -206,14 +219,43 @@ class TaskStreams:
     def stream(self, task: str) -> Iterator[tuple[int, Example]]:
         """Examples of `task` without end, as (epoch from 0, example), in a new order each epoch.
 
-        Raises ValueError for a task without a corpus.
+        Raises ValueError for a task without a corpus, and as `weights`.
         """
         if task not in self._corpora:
             raise ValueError(f"there is no corpus of task {task!r}: set [corpora.train.{task}]")
         for epoch in itertools.count():
             rng = random.Random(f"{self.seed}/{task}/{epoch}")
-            for example in shuffled(self._read(task), self._size, rng):
+            for example in shuffled(self._weighed(task), self._size, rng):
                 yield epoch, example
+
+    def weights(self, task: str) -> NDArray[np.float32] | None:
+        """The weights of a source's sentences in file order; None where they are all 1.
+
+        Raises ValueError when no sentence is similar to the target at all, and as the similarity.
+        """
+        if self._similarity is None or task == TARGET:
+            return None
+        if not self._weights:
+            weigh = self._similarity(example.predicted for example in self._read(TARGET))
+            for source in self.tasks:
+                if source != TARGET:
+                    weights = (weigh(example.predicted) for example in self._read(source))
+                    self._weights[source] = np.fromiter(weights, dtype=np.float32)
+                    _log_weights(source, self._weights[source])
+        if not self._weights[task].any():
+            raise ValueError(
+                f"no sentence of source {task!r} is similar to the target: all weights are 0"
+            )
+        return self._weights[task]
+
+    def _weighed(self, task: str) -> Iterator[Example]:
+        weights = self.weights(task)
+        if weights is None:
+            yield from self._read(task)
+            return
+        for example, weight in zip(self._read(task), weights, strict=True):
+            mark_weight(example.reference, float(weight))
+            yield example
 
     def _read(self, task: str) -> Iterator[Example]:
         if task in self._kept:
@@ -232,24 +274,36 @@ class TaskStreams:
             self._kept[task] = kept
 
 
+def _log_weights(source: str, weights: NDArray[np.float32]) -> None:
+    low, middle, high = np.quantile(weights, [0.1, 0.5, 0.9])
+    logger.info(
+        "Weights of %s: 80 %% of %d sentences from %.3f to %.3f, median %.3f, mean %.3f.",
+        *(source, len(weights), low, high, middle, weights.mean()),
+    )
+
+
 def transfer_corpus(
     target: TaskCorpus | None = None,
     sources: dict[str, Any] | None = None,  # of TaskCorpus: configs are type-checked unresolved
     seed: int = 0,
     shuffle_buffer: int = 10_000,
+    similarity: Similarity | None = None,
 ) -> Callable[[Language], TaskStreams]:
     """The registered reader `spacy_transfer.TransferCorpus.v1`.
 
     target: the corpus of the target task, none where it has no labels. sources: those of the source
     tasks, by name. seed: of the order of examples. shuffle_buffer: how many examples a task may
-    keep in memory to shuffle.
+    keep in memory to shuffle. similarity: weighs the loss of each source sentence by how similar it
+    is to the target (see `corpus/similarity.py`); without it, all weigh the same.
 
     Raises ValueError for a source that is named like the target or is not a task corpus, for no
-    corpus at all, and for an empty buffer.
+    corpus at all, for a similarity to no target, and for an empty buffer.
     """
     corpora = {**({} if target is None else {TARGET: target}), **(sources or {})}
     if not corpora:
         raise ValueError("expected [corpora.train.target] or [corpora.train.sources], found none")
+    if similarity is not None and target is None:
+        raise ValueError("[corpora.train.similarity] is to the target: set [corpora.train.target]")
     if TARGET in (sources or {}):
         raise ValueError(f"a source cannot be named {TARGET!r}: choose another name")
     for name, corpus in corpora.items():
@@ -257,7 +311,7 @@ def transfer_corpus(
             raise ValueError(f"{name}: expected a spacy_transfer.TaskCorpus.v1, got {corpus!r}")
     if shuffle_buffer < 1:
         raise ValueError(f"shuffle_buffer must be 1 or more, got {shuffle_buffer}")
-    return lambda nlp: TaskStreams(nlp, corpora, seed, shuffle_buffer)
+    return lambda nlp: TaskStreams(nlp, corpora, seed, shuffle_buffer, similarity)
 
 
 def shuffled(items: Iterable[Item], size: int, rng: random.Random) -> Iterator[Item]:

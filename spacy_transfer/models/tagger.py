@@ -27,13 +27,15 @@ from spacy_transfer.nn.tagger import Loss
 class TaskDocs:
     """Docs of one task, none of them empty, with their gold tag ids in training.
 
-    `total` counts those of all processes where each has its share (None: these are all).
+    `total` counts those of all processes where each has its share (None: these are all). `weights`
+    scale the CRF losses of the Docs (None: all are 1).
     """
 
     task: str
     docs: list[Doc]
     tags: list[NDArray[np.int64]] | None = None
     total: int | None = None
+    weights: list[float] | None = None
 
     def share(self) -> TaskDocs:
         """This process's part of them; ValueError where there is not one for each process."""
@@ -44,7 +46,8 @@ class TaskDocs:
                 f"few for {step} processes: larger batches are needed"
             )
         tags = None if self.tags is None else self.tags[first::step]
-        return TaskDocs(self.task, self.docs[first::step], tags, len(self.docs))
+        weights = None if self.weights is None else self.weights[first::step]
+        return TaskDocs(self.task, self.docs[first::step], tags, len(self.docs), weights)
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,13 @@ def _group(shim: TransferShim, inputs: list[TaskDocs]) -> list[GroupBatch]:
             GroupBatch(
                 tokens,
                 [
-                    TaskPart(part.task, of_part, _pad(part.tags, shim.device), part.total)
+                    TaskPart(
+                        part.task,
+                        of_part,
+                        _pad(part.tags, shim.device),
+                        part.total,
+                        None if part.weights is None else torch.tensor(part.weights),
+                    )
                     for part, of_part in zip(parts, split, strict=True)
                 ],
             )

@@ -96,12 +96,14 @@ class TaskPart:
         ranks: [n] positions of its sentences in the sorted order of the batch, on the CPU.
         tags: [n, time] gold tag ids (anything at padding), or None to predict.
         total: how many sentences of the task all processes have together; None for n.
+        weights: [n] of the CRF losses of the sentences, on the CPU; None where all are 1.
     """
 
     task: str
     ranks: Tensor
     tags: Tensor | None = None
     total: int | None = None
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -293,6 +293,9 @@ class TransferTagger(nn.Module):
         emissions = part.emissions(head, self.projections[task])
         lengths = send(part.lengths, emissions.device)
         loss = head.crf.loss(emissions, part.gold, lengths, cost=self.objective.cost)
+        if part.part.weights is not None:
+            # Over the number of sentences all the same: a weight scales a learning rate.
+            loss = loss * send(part.part.weights, loss.device)
         return loss.sum() / (part.part.total or len(loss))
 
     def _mmd(self, source: TaggedPart, target: TaggedPart) -> Tensor:

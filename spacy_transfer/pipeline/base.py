@@ -20,7 +20,7 @@ from thinc.api import Optimizer, set_dropout_rate
 from spacy_transfer.corpus.annotate import set_tags
 from spacy_transfer.corpus.gazetteers import read_phrases
 from spacy_transfer.corpus.gold import check_layer, gold_tags
-from spacy_transfer.corpus.marks import TARGET, task_of
+from spacy_transfer.corpus.marks import TARGET, task_of, weight_of
 from spacy_transfer.corpus.schemes import TagScheme
 from spacy_transfer.models.gazetteer import Gazetteer
 from spacy_transfer.models.optimizer import adagrad
@@ -406,7 +406,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         return adagrad()
 
     def _gold_batch(self, examples: list[Example]) -> list[TaskDocs]:
-        by_task: dict[str, tuple[list[Doc], list[TagIds]]] = {}
+        by_task: dict[str, tuple[list[Doc], list[TagIds], list[float]]] = {}
         for example in examples:
             if not len(example.predicted):
                 continue
@@ -422,10 +422,17 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                     stacklevel=2,
                 )
                 continue
-            docs, gold = by_task.setdefault(task, ([], []))
+            docs, gold, weights = by_task.setdefault(task, ([], [], []))
             docs.append(example.predicted)
             gold.append(self.task_tags(task).encode(tags))
-        return [TaskDocs(task, *by_task[task]).share() for task in self.tasks if task in by_task]
+            weights.append(weight_of(example.reference))
+        batch = []
+        for task in self.tasks:
+            if task in by_task:
+                docs, gold, weights = by_task[task]
+                scales = None if set(weights) == {1.0} else weights
+                batch.append(TaskDocs(task, docs, gold, weights=scales).share())
+        return batch
 
     # Loading
 

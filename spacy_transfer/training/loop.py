@@ -89,6 +89,8 @@ def set_up(config: Config, *, use_gpu: int = -1) -> Setup:
     streams = corpora[0](nlp)
     if not isinstance(streams, TaskStreams):
         raise ValueError("the training corpus must be a spacy_transfer.TransferCorpus.v1")
+    for task in streams.tasks:
+        streams.weights(task)  # what cannot be weighed is an error before anything is written
     return Setup(nlp, settings, streams, corpora[1])
 
 

@@ -4,7 +4,7 @@ import itertools
 import random
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,9 @@ from spacy.tokens import Doc, DocBin
 from spacy.util import load_config_from_str, registry
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.corpus.marks import TARGET, layer_of, task_of
+from spacy_transfer.corpus.marks import TARGET, layer_of, task_of, weight_of
 from spacy_transfer.corpus.readers import TaskStreams, shuffled, task_corpus, transfer_corpus
+from spacy_transfer.corpus.similarity import Similarity, Weigh, cross_entropy
 
 NLP = spacy.blank("en")
 
@@ -280,3 +281,75 @@ def test_a_small_corpus_is_read_once(folder: Path) -> None:
     for shard in folder.glob("*.spacy"):
         shard.unlink()
     assert {id(example) for _, example in itertools.islice(streams.stream(TARGET), 30)} == first
+
+
+def number_as_weight(seen: list[str]) -> Similarity:
+    """Weighs a document by its number, 30 is 1; keeps what it is asked in `seen`."""
+
+    def fit(target: Iterable[Doc]) -> Weigh:
+        seen.extend(f"target {doc[0].text}" for doc in target)
+
+        def weigh(doc: Doc) -> float:
+            seen.append(doc[0].text)
+            return int(doc[0].text) / 30
+
+        return weigh
+
+    return fit
+
+
+@pytest.mark.parametrize("buffer", [7, 10_000])
+def test_each_source_sentence_has_its_weight(folder: Path, tmp_path: Path, buffer: int) -> None:
+    target = task_corpus(write_corpus(tmp_path / "target.spacy", 50, 3))
+    web = write_corpus(tmp_path / "web.spacy", 10, 9)
+    seen: list[str] = []
+    sources = {"news": task_corpus(folder), "web": task_corpus(web)}
+    similarity = number_as_weight(seen)
+    streams = transfer_corpus(target, sources, shuffle_buffer=buffer, similarity=similarity)(NLP)
+    assert {weight_of(example.reference) for example in streams} == {1.0}
+    assert seen == []
+    for task, count in (("news", 90), ("web", 30), (TARGET, 9)):
+        found = {
+            int(example.reference[0].text): weight_of(example.reference)
+            for _, example in itertools.islice(streams.stream(task), count)
+        }
+        assert found == pytest.approx({n: 1.0 if task == TARGET else n / 30 for n in found})
+    # However often a corpus is passed, the target is read once and a sentence is weighed once.
+    assert seen == [
+        *(f"target {n}" for n in range(50, 53)),
+        *map(str, [*range(30), *range(10, 19)]),
+    ]
+    weights = streams.weights("web")
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([n / 30 for n in range(10, 19)])
+    assert streams.weights(TARGET) is None
+
+
+def test_a_similarity_in_a_config(folder: Path, tmp_path: Path) -> None:
+    block = """
+[corpora.train.similarity]
+@misc = "spacy_transfer.CrossEntropy.v1"
+order = 1
+"""
+    docs = [Doc(NLP.vocab, words=words) for words in (["can't", "can't"], ["x", "y"])]
+    for doc in docs:
+        doc[0].tag_ = "X"
+    DocBin(docs=docs).to_disk(tmp_path / "news.spacy")
+    source = tmp_path / "news.spacy"
+    weigh = cross_entropy(order=1)(example.predicted for example in task_corpus(folder)(NLP))
+    weights = resolve(folder, source, CONFIG + block).weights("news")
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([weigh(doc) for doc in docs])
+    assert weights[1] < weights[0] == 1
+    assert resolve(folder, source).weights("news") is None
+    with pytest.raises(ConfigValidationError, match="unexpected argument: 'degree'"):
+        resolve(folder, source, CONFIG + block.replace("order", "degree"))
+
+
+def test_similarities_that_say_nothing(folder: Path) -> None:
+    news = task_corpus(folder)
+    with pytest.raises(ValueError, match=r"to the target: set \[corpora\.train\.target"):
+        transfer_corpus(sources={"news": news}, similarity=number_as_weight([]))
+    streams = transfer_corpus(news, {"news": news}, similarity=lambda _: lambda _: 0.0)(NLP)
+    with pytest.raises(ValueError, match="no sentence of source 'news' is similar to the target"):
+        next(streams.stream("news"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from spacy_transfer.models import tagger
 from spacy_transfer.models.shim import Blueprint, TransferShim, WordLevel
 from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, transfer_tagger
 from spacy_transfer.nn.encoders import EncoderSettings
@@ -96,6 +98,19 @@ def test_predictions_come_in_the_order_of_the_docs(
             alone = model.predict([TaskDocs(of_task.task, [doc])])
             assert isinstance(alone, dict)
             assert alone[of_task.task][0].tolist() == tags.tolist()
+
+
+def test_each_process_has_the_weights_of_its_docs(
+    nlp: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = replace(part(nlp, "source"), weights=[0.1, 0.2, 0.3, 0.4])
+    monkeypatch.setattr(tagger, "processes", lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setattr(tagger, "rank", lambda rank=rank: rank)
+        share = whole.share()
+        assert [doc.text.strip() for doc in share.docs] == list(SENTENCES[rank::2])
+        assert share.weights == [0.1, 0.2, 0.3, 0.4][rank::2]
+        assert (share.total, part(nlp, "source").share().weights) == (4, None)
 
 
 def test_dropout_rate_of_the_model_reaches_the_network(make_model: Make, nlp: Language) -> None:

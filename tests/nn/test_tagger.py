@@ -13,7 +13,7 @@ from spacy_transfer.nn.crf import Constraints
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import MMDName, ObjectiveSettings
 from spacy_transfer.nn.sharing import PLANS
-from spacy_transfer.nn.tagger import TransferTagger
+from spacy_transfer.nn.tagger import Loss, TransferTagger
 from tests.nn import brute_force
 from tests.nn.packing import unpack
 from tests.nn.small_tagger import (
@@ -83,6 +83,37 @@ def test_terms_are_their_definition() -> None:
     assert floats(loss) == pytest.approx(expected, rel=1e-9)
     assert loss.total.item() == pytest.approx(sum(expected.values()), rel=1e-9)
     assert not any(term.requires_grad for term in loss.terms.values())
+
+
+def weighted(tagger: TransferTagger, *weights: float) -> tuple[Loss, dict[str, Tensor]]:
+    """The loss of the source with weights for its sentences, and its gradients."""
+    [group] = make_batch(tagger, ("source",))
+    part = replace(group.parts[0], weights=torch.tensor(weights))
+    tagger.zero_grad()
+    loss = tagger([replace(group, parts=[part])])
+    assert isinstance(loss, Loss)
+    loss.total.backward()
+    parameters = tagger.named_parameters()
+    return loss, {name: p.grad.to_dense() for name, p in parameters if p.grad is not None}
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_weights_scale_the_losses_of_sentences(plan: str) -> None:
+    tagger = make_tagger(plan, ONLY_CRF)
+    each = [
+        chain(tagger, "source", hidden).softmax_margin(gold, 0.0)
+        for hidden, gold in zip(hidden_of(tagger, "source"), GOLD["source"], strict=True)
+    ]
+    loss, gradients = weighted(tagger, 0.25, 0.75)
+    assert loss.total.item() == pytest.approx((0.25 * each[0] + 0.75 * each[1]) / 2, rel=1e-9)
+    # A weight scales the step that a sentence makes, as a learning rate does.
+    first, second = weighted(tagger, 1.0, 0.0)[1], weighted(tagger, 0.0, 1.0)[1]
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, 0.25 * first[name] + 0.75 * second[name])
+    for gradient in weighted(tagger, 0.0, 0.0)[1].values():
+        assert not gradient.any()
+    # None is 1, to the last bit.
+    assert torch.equal(weighted(tagger, 1.0, 1.0)[0].total, loss_of(tagger, "source").total)
 
 
 @pytest.mark.parametrize("plan", PLANS)

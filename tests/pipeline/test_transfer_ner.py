@@ -19,7 +19,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_transfer.corpus.marks import TARGET, mark
+from spacy_transfer.corpus.marks import TARGET, mark, mark_weight
 from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.nn import encoders
@@ -87,6 +87,26 @@ def test_losses_are_named_and_add_up(trained: Language) -> None:
     assert set(terms) == {"crf_target", "crf_source", "mmd_source", "crf_l2_source", "l2"}
     assert sum(terms.values()) == pytest.approx(total, rel=1e-5)
     assert min(terms.values()) > 0
+
+
+def test_a_marked_weight_scales_the_loss_of_its_sentence(nlp: Language) -> None:
+    add_small_ner(nlp, word_dropout=0.0)
+    both = examples(nlp, TARGET, 3) + examples(nlp, "source", 3)
+    nlp.initialize(lambda: both)
+
+    def loss(*given: Example) -> dict[str, float]:
+        return nlp.update(given, sgd=False, losses={})
+
+    each = [loss(example)["transfer_ner_crf_source"] for example in both[3:]]
+    unweighted = loss(*both)
+    scales = [0.5, 0.0, 1.0]
+    for example, weight in zip(both[3:], scales, strict=True):
+        mark_weight(example.reference, weight)
+    weighted = loss(*both)
+    expected = sum(scale * value for scale, value in zip(scales, each, strict=True)) / 3
+    assert weighted["transfer_ner_crf_source"] == pytest.approx(expected, rel=1e-5)
+    assert weighted["transfer_ner_crf_target"] == unweighted["transfer_ner_crf_target"]
+    assert unweighted["transfer_ner_crf_source"] == pytest.approx(sum(each) / 3, rel=1e-5)
 
 
 def test_update_without_optimizer_keeps_the_weights(trained: Language) -> None:
