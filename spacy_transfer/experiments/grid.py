@@ -57,6 +57,7 @@ class CorpusEntry(_Strict):
         train: what is learned.
         dev: what a target chooses its best model by.
         test: what a target is scored on, once a run.
+        more_tests: other test corpora by name, on which the same models are scored.
         layer: `ents`, `tag` or `spans:KEY`.
         vectors: pipelines with vectors for its words; for a target several, of which the dev score
             chooses.
@@ -67,6 +68,7 @@ class CorpusEntry(_Strict):
     train: str
     dev: str | None = None
     test: str | None = None
+    more_tests: dict[str, str] = Field(default_factory=dict)
     layer: str = "ents"
     vectors: OneOrMany = Field(default_factory=list)
     gazetteers: dict[str, str] = Field(default_factory=dict)
@@ -220,6 +222,9 @@ def _check_entry(path: Path, document: Any, grid: Grid, number: int, entry: Runs
                 expected = hint(name, known) or "; expected one of none, as there are none"
                 fail(key, f"unknown {name!r}{expected}")
     target = grid.corpora[entry.target]
+    for name in target.more_tests:
+        if name in grid.corpora:
+            fail("target", f"a test corpus of {entry.target!r} has the name of corpus {name!r}")
     if target.dev is None or target.test is None:
         fail("target", f"corpus {entry.target!r} needs dev and test to be a target")
     if len({entry.target, *entry.sources}) <= len(entry.sources):
@@ -321,7 +326,8 @@ def _pipeline(data: Path, name: str) -> str:
 
 
 def _files(name: str, entry: CorpusEntry, data: Path) -> CorpusFiles:
-    for path in (entry.train, entry.dev, entry.test, *entry.gazetteers.values()):
+    more = (*entry.more_tests.values(), *entry.gazetteers.values())
+    for path in (entry.train, entry.dev, entry.test, *more):
         if path is not None and not (data / path).exists():
             raise CorpusError(data / path, None, f"no such file or folder, for corpus {name!r}")
     return CorpusFiles(
@@ -331,6 +337,7 @@ def _files(name: str, entry: CorpusEntry, data: Path) -> CorpusFiles:
         train=data / entry.train,
         dev=data / entry.dev if entry.dev else None,
         test=data / entry.test if entry.test else None,
+        more_tests={key: data / path for key, path in entry.more_tests.items()},
         vectors=_pipeline(data, entry.vectors[0]) if entry.vectors else None,
         gazetteers={key: data / path for key, path in entry.gazetteers.items()},
     )

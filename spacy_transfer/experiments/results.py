@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,15 @@ _NEEDED = {"experiment", "target", "sources", "method", "rate", "seed", "vectors
 _NEEDED |= {"score", "key", "dev_score", "test_score"}
 
 
-def row_of(key: str, run: Run, result: dict[str, Any]) -> Row:
-    """The row of a run that is done."""
-    return {
+MORE_TESTS = "more_tests"
+"""In the result of a run: what it measured on further test corpora, by their names."""
+
+
+def rows_of(key: str, run: Run, result: dict[str, Any]) -> Iterator[Row]:
+    """The row of a run that is done, and one more for each further test corpus, as a target of the
+    same name."""
+    more = result.pop(MORE_TESTS, {})
+    row = {
         "experiment": run.experiment,
         "target": run.target.name,
         "sources": [source.name for source in run.sources],
@@ -39,6 +45,9 @@ def row_of(key: str, run: Run, result: dict[str, Any]) -> Row:
         "key": key,
         **result,
     }
+    yield row
+    for name, measured in more.items():
+        yield {**row, "target": name, "published": None, **measured}
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:

@@ -32,6 +32,7 @@ class CorpusFiles:
     train: Path
     dev: Path | None = None
     test: Path | None = None
+    more_tests: dict[str, Path] = field(default_factory=dict)
     vectors: str | None = None
     gazetteers: dict[str, Path] = field(default_factory=dict)
 
@@ -186,11 +187,12 @@ def _absolute(path: Path | str) -> str:
 
 def key_of(run: Run) -> str:
     """A name for all that determines the result: the config with the contents of the files that it
-    names, the test corpus, and the versions of what computes."""
+    names, the test corpora, and the versions of what computes."""
     assert run.target.test is not None
     config = config_of(run, lambda path, files: f"{_absolute(path)}\n{files.lang}", key_of)
     versions = [f"{name} {version(name)}" for name in COMPUTED_BY]
-    parts = [_contents(config), digest(run.target.test), versions]
+    tests = [run.target.test, *run.target.more_tests.values()]
+    parts = [_contents(config), *map(digest, tests), *run.target.more_tests, versions]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -19,7 +19,7 @@ from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import is_annotated
 from spacy_transfer.corpus.readers import read_docs
 from spacy_transfer.experiments.engines import LOG, Engine
-from spacy_transfer.experiments.results import Row, row_of, write_rows
+from spacy_transfer.experiments.results import Row, rows_of, write_rows
 from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, digest, key_of
 from spacy_transfer.experiments.worker import CONFIG, RESULT, RUN
 from spacy_transfer.training.checkpoint import BEST
@@ -108,7 +108,7 @@ class Experiment:
         for key, run in self.runs:
             path = self.folder(key) / RESULT
             if path.exists():
-                rows.append(row_of(key, run, json.loads(path.read_text(encoding="utf-8"))))
+                rows += rows_of(key, run, json.loads(path.read_text(encoding="utf-8")))
         write_rows(rows, self.results)
 
     def _prepare(self, key: str, run: Run, gpu_id: int, keep_models: bool) -> Path:
@@ -122,6 +122,9 @@ class Experiment:
             "score": run.score,
             "layer": run.target.layer,
             "test": self._place(run.target.test, run.target),
+            "more_tests": {
+                name: self._place(path, run.target) for name, path in run.target.more_tests.items()
+            },
             "gpu_id": gpu_id,
             "keep_models": keep_models,
         }

@@ -29,7 +29,7 @@ from spacy.util import load_config
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import task_corpus
 from spacy_transfer.evaluation.counts import count_correct, pack, predicted
-from spacy_transfer.experiments.results import COUNTS, write_whole
+from spacy_transfer.experiments.results import COUNTS, MORE_TESTS, write_whole
 from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import TransferPipe
@@ -48,12 +48,11 @@ def work(folder: Path) -> None:
     trained = time.monotonic() - started
     nlp = spacy.load(folder / BEST)
     started = time.monotonic()
-    examples = predicted(nlp, task_corpus(settings["test"], settings["layer"])(nlp))
-    scores = Scorer(nlp).score(examples)
+    tested = _test(nlp, settings["test"], settings)
+    more = {name: _test(nlp, path, settings) for name, path in settings[MORE_TESTS].items()}
     result = {
         "dev_score": progress.best_score,
-        "test_score": scores[settings["score"]],
-        "test_scores": {k: v for k, v in scores.items() if isinstance(v, int | float)},
+        **tested,
         "best_step": progress.best_step,
         "steps": progress.step,
         "words": progress.words,
@@ -62,16 +61,27 @@ def work(folder: Path) -> None:
         "processor_seconds": round(time.process_time() - processor, 1),
         "test_seconds": round(time.monotonic() - started, 1),
         **_sizes(nlp, config),
-        "test_tokens": sum(len(example.reference) for example in examples),
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {name: version(name) for name in COMPUTED_BY},
-        COUNTS: pack(count_correct(examples, settings["layer"])),
+        MORE_TESTS: more,
     }
     if not settings["keep_models"]:
         for model in folder.glob("model-*"):
             shutil.rmtree(model)
     write_whole(folder / RESULT, json.dumps(result, indent=2))
+
+
+def _test(nlp: Language, path: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the pipeline scores on a test corpus."""
+    examples = predicted(nlp, task_corpus(Path(path), settings["layer"])(nlp))
+    scores = Scorer(nlp).score(examples)
+    return {
+        "test_score": scores[settings["score"]],
+        "test_scores": {k: v for k, v in scores.items() if isinstance(v, int | float)},
+        "test_tokens": sum(len(example.reference) for example in examples),
+        COUNTS: pack(count_correct(examples, settings["layer"])),
+    }
 
 
 def _at_best(log: Path, step: int) -> dict[str, Any]:

@@ -88,6 +88,12 @@ def test_vectors_of_a_target_are_a_choice(edit: Callable[[str, str], Path]) -> N
         ("rates: [0.5, 1]", "seeds: []", 13, "runs.0.seeds: List should have at least 1 item"),
         ("sources: other", "sources: [tags, aim]", 14, "expected each source once, and none that"),
         ("sources: other", "sources: [tags, tags]", 14, "expected each source once, and none that"),
+        (
+            "test: aim.test.iob",
+            "test: aim.test.iob, more_tests: {tags: aim.test.iob}",
+            13,
+            "a test corpus of 'aim' has the name of corpus 'tags'",
+        ),
         ("layer: tag", "layer: tag, vectors: [a, b]", 16, "one choice of vectors for source"),
         ("seeds: [0, 1]", "reference: la-dtl", 17, "reference: unknown 'la-dtl'"),
         (

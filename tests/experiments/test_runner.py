@@ -82,6 +82,26 @@ def test_an_experiment_from_files_to_a_table(
     assert best == pytest.approx(ladtl["dev_score"], abs=1e-6)
 
 
+def test_the_same_models_on_more_test_corpora(
+    two: Path, edit: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    edit("test: aim.test.iob", "test: aim.test.iob, more_tests: {later: aim.train.iob}")
+    edit("methods: [none], rates: [0.5], published: {none: 40}", "methods: [none], rates: [0.5]")
+    edit(
+        "  - {target: aim, sources: other, methods: [La-DTL], rates: [0.5], label_map: map.tsv,\n",
+        "",
+    )
+    edit("     published: {La-DTL: 45.5}}\n", "")
+    assert experiment(two, "--output", output) == 0
+    test, later = rows(output)
+    assert (test["target"], later["target"]) == ("aim", "later")
+    assert test["key"] == later["key"]
+    assert test["dev_score"] == later["dev_score"]
+    assert [len(row["test_counts"]) for row in (test, later)] == [8, 20]
+    assert later["test_score"] == later["test_scores"]["ents_f"]
+
+
 def test_a_source_is_learned_once_and_before_its_targets(
     retraining_file: Path, tmp_path: Path
 ) -> None:
