@@ -17,6 +17,7 @@ from spacy_transfer.cli.sample import sample
 from spacy_transfer.cli.scores import scores
 from spacy_transfer.cli.train import train
 from spacy_transfer.cli.vectors import vectors
+from spacy_transfer.cli.word2vec import word2vec
 
 app = typer.Typer(
     name="transfer",
@@ -28,6 +29,7 @@ _SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command()(convert)
 app.command()(sample)
 app.command()(vectors)
+app.command()(word2vec)
 app.command(context_settings=_SETTINGS)(batch_size)
 app.command(context_settings=_SETTINGS)(train)
 app.command()(evaluate)

