@@ -4,7 +4,7 @@
 
 DATA has column files, .gz: conll2000-en/{train,test}.{chunk,pos},
 conll2002-es/{train,dev,test}.ner, conll2003-en/{train,dev,test}.ner, genia/{train,dev,test}.pos,
-ptb-sample/all.pos, and twitter/{train,dev,test}.{ner,pos}.
+ptb-sample/all.pos, twitter/{train,dev,test}.{ner,pos} and twitter/wnut16-test.ner.
 
 - ptb: the tenth of the Penn Treebank that is free, split 80/10/10 by a seed.
 - ptb-source: all of it and the tags of CoNLL 2000, without the sentences they share.
@@ -82,9 +82,9 @@ def main() -> None:
 
 
 def copy(data: Path, pattern: str, output: Path) -> None:
-    """Copy train, dev and test."""
+    """Copy train, dev and test, and newer tweets to test on."""
     for path in sorted(data.glob(pattern)):
-        if path.name.split(".")[0] in ("train", "dev", "test"):
+        if path.name.split(".")[0] in ("train", "dev", "test", "wnut16-test"):
             target = output / path.relative_to(data)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
