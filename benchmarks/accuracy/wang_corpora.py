@@ -2,12 +2,12 @@
 
     python benchmarks/accuracy/wang_corpora.py DATA OUTPUT
 
-DATA has column files, .gz: biomed/*/{train,dev,test}.ner, sighan-zh/train.ner, and
+DATA has column files, .gz: biomed/*/{train,dev,test}.ner, sighan-zh/{train,test}.ner, and
 weibo-zh/{train,dev,test}.ladtl.ner.
 
 - cancer, pathways, infections, organisms: four neighbouring biomedical domains in the place of the
   paper's four hospital departments, with equal names for labels that mean the same.
-- sighan, weibo: copied as they are.
+- sighan, weibo: copied as they are; the test part of sighan, which is only a source, is its dev.
 - biomed.gz: the training sentences of all corpora in biomed/, each once; chinese.gz: those of
   sighan and weibo. `spacy transfer word2vec` trains vectors on them and does not read their labels.
 """
@@ -77,6 +77,7 @@ def main() -> None:
     sighan = data / "sighan-zh" / "train.ner.gz"
     weibo = {part: data / "weibo-zh" / f"{part}.ladtl.ner.gz" for part in PARTS}
     write(read(sighan), output / "sighan" / "train.ner.gz")
+    write(read(data / "sighan-zh" / "test.ner.gz"), output / "sighan" / "dev.ner.gz")
     for part, path in weibo.items():
         write(read(path), output / "weibo" / f"{part}.ner.gz")
     write(distinct([sighan, weibo["train"]]), output / "chinese.gz")

@@ -151,7 +151,8 @@ def test_no_file_and_no_mapping(tmp_path: Path) -> None:
 def test_every_grid_of_the_project_has_usable_configs(path: Path, tmp_path: Path) -> None:
     grid = read_grid(path)
     for corpus in grid.corpora.values():
-        for name in (corpus.train, corpus.dev, corpus.test, *corpus.vectors):
+        more = (*corpus.more_tests.values(), *corpus.vectors)
+        for name in (corpus.train, corpus.dev, corpus.test, *more):
             (tmp_path / (name or "")).mkdir(parents=True, exist_ok=True)
     for run in runs_of(grid, path.parent, tmp_path):
         config = config_of(run, lambda path, files: f"{path}", key_of).interpolate()
