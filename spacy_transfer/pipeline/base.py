@@ -18,19 +18,18 @@ from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
 
 from spacy_transfer.corpus.annotate import set_tags
-from spacy_transfer.corpus.gazetteers import read_phrases
 from spacy_transfer.corpus.gold import check_layer, gold_tags
 from spacy_transfer.corpus.marks import TARGET, task_of, weight_of
 from spacy_transfer.corpus.schemes import TagScheme
-from spacy_transfer.models.gazetteer import Gazetteer
 from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, shim_of
 from spacy_transfer.models.vocabulary import Normalizer
 from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.pipeline.labels import match_labels
-from spacy_transfer.pipeline.network import Words, build_network, vectors_of
+from spacy_transfer.pipeline.network import build_network, read_gazetteer
 from spacy_transfer.pipeline.source_pipeline import LAYERS, SOURCE, SourcePipeline
-from spacy_transfer.pipeline.survey import TaskSurvey, merged_words, survey
+from spacy_transfer.pipeline.sources import check_sources
+from spacy_transfer.pipeline.survey import merged_words, survey
 from spacy_transfer.pipeline.tasks import Task, TaskTags, equal_tags, head_labels, matched_tags
 
 PREDICTION_TOKENS = 16_384
@@ -257,10 +256,10 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                 raise ValueError(f"the saved source is named {SOURCE!r}: rename that corpus")
             found[SOURCE] = saved.survey(normalize)
         sharing = self._sharing(found)
-        self._check_sources(found, sharing, given, source_vectors or {})
+        setting = self.model.attrs["sharing"]
+        check_sources(found, setting, sharing, given, source_vectors or {})
         for name, of_task in given.items():
             found[name].labels = Counter({label: found[name].labels[label] for label in of_task})
-        setting = self.model.attrs["sharing"]
         plans = [setting] if isinstance(setting, str) else setting.values()
         if "T-A" not in plans and (union or default_label is not None):
             raise ValueError(
@@ -272,31 +271,17 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         )
         self.cfg["label_map"], self.cfg["renamed"] = maps
         self.cfg["tasks"] = {
-            name: {
-                "layer": task.layer,
-                "labels": list(task.labels) if name in given else sorted(task.labels),
-            }
+            name: {"layer": task.layer, "labels": task.label_list(as_given=name in given)}
             for name, task in found.items()
         }
-        for name, values in self.cfg["tasks"].items():
-            if not values["labels"]:
-                raise ValueError(
-                    f"no labels for task {name!r} of {self.name!r}: it has no examples with "
-                    f"annotation in layer {values['layer']!r}"
-                )
         words = merged_words(found, {task: sharing.words_of(task) for task in found}, normalize)
         if TARGET not in words:
             raise ValueError(f"no words for the target of {self.name!r}: it has no examples")
         self.cfg["target_words"] = sorted(found[TARGET].surface)
         self._tags = {}
-        make_doc = None if nlp is None else nlp.make_doc
-        lists = {
-            name: read_phrases(Path(path), make_doc) for name, path in (gazetteers or {}).items()
-        }
-        gazetteer = Gazetteer.of(lists, gazetteer_lower) if lists else None
+        gazetteer = read_gazetteer(gazetteers or {}, gazetteer_lower, nlp and nlp.make_doc)
         tags = {task: self.task_tags(task) for task in self.tasks}
         matched = self._matched(tags, sharing)
-        vectors = {task: vectors_of(path) for task, path in (source_vectors or {}).items()}
         blueprint, network = build_network(
             self.model.attrs["encoder"],
             self.model.attrs["objective"],
@@ -304,10 +289,9 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             self.model.attrs["projection"],
             {task: len(of_task) for task, of_task in tags.items()},
             matched,
-            {
-                group: Words(builder, vectors.get(group, self.vocab.vectors), group not in vectors)
-                for group, builder in words.items()
-            },
+            words,
+            self.vocab.vectors,
+            source_vectors or {},
             gazetteer,
             frozen=[] if saved is None else [SOURCE],
         )
@@ -327,30 +311,6 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             for task, of_task in tags.items()
             if task != TARGET
         }
-
-    def _check_sources(
-        self,
-        found: dict[str, TaskSurvey],
-        sharing: Sharing,
-        labels: dict[str, Sequence[str]],
-        vectors: Iterable[str],
-    ) -> None:
-        setting = self.model.attrs["sharing"]
-        plans = [] if isinstance(setting, str) else list(setting)
-        for what, names in (
-            ("labels are", labels),
-            ("a sharing plan is", plans),
-            ("vectors are", vectors),
-        ):
-            for name in names:
-                if name not in found:
-                    raise ValueError(f"{what} given for task {name!r}, which has no examples")
-        for name in vectors:
-            if sharing.words_of(name) == TARGET:
-                raise ValueError(
-                    f"vectors are given for task {name!r}, which has those of the target: a word "
-                    f"level of its own needs T-C"
-                )
 
     def _set_constraints(self) -> None:
         network = shim_of(self.model).network

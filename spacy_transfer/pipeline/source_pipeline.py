@@ -76,7 +76,7 @@ class SourcePipeline:
         if "characters" in self._carry_over:
             builder.characters.update(self._blueprint.characters)
         task = self._pipe.cfg["tasks"][self._pipe.task]
-        return TaskSurvey(task["layer"], builder, Counter(task["labels"]))
+        return TaskSurvey(SOURCE, task["layer"], builder, Counter(task["labels"]))
 
     @property
     def _group(self) -> str:

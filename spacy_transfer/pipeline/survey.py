@@ -18,16 +18,27 @@ class TaskSurvey:
     """One task.
 
     Attributes:
+        name: its name.
         layer: where its gold is.
         words: its words and characters.
         labels: how often each of its labels occurs.
         surface: its words as they are written, of a target of tags alone.
     """
 
+    name: str
     layer: str
     words: VocabularyBuilder
     labels: Counter[str] = field(default_factory=Counter)
     surface: set[str] = field(default_factory=set)
+
+    def label_list(self, *, as_given: bool) -> list[str]:
+        """Its labels as they were given, or sorted; ValueError for none."""
+        if not self.labels:
+            raise ValueError(
+                f"no labels for task {self.name!r}: it has no examples with annotation in layer "
+                f"{self.layer!r}"
+            )
+        return list(self.labels) if as_given else sorted(self.labels)
 
 
 def survey(examples: Iterable[Example], layer: str, normalize: Normalizer) -> dict[str, TaskSurvey]:
@@ -35,14 +46,14 @@ def survey(examples: Iterable[Example], layer: str, normalize: Normalizer) -> di
 
     TypeError for what is no example.
     """
-    tasks = {TARGET: TaskSurvey(layer, VocabularyBuilder(normalize))}
+    tasks = {TARGET: TaskSurvey(TARGET, layer, VocabularyBuilder(normalize))}
     for example in examples:
         # One by one: validate_get_examples would read all the corpora for that alone.
         validate_examples([example], "initialize")
         name = task_of(example.reference)
         if name not in tasks:
             of_task = layer_of(example.reference, layer)
-            tasks[name] = TaskSurvey(of_task, VocabularyBuilder(normalize))
+            tasks[name] = TaskSurvey(name, of_task, VocabularyBuilder(normalize))
         task = tasks[name]
         task.labels.update(labels_in(example, task.layer))
         task.words.add(example.predicted)
