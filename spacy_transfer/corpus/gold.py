@@ -54,16 +54,22 @@ def gold_spans(example: Example, layer: str) -> list[Span] | None:
 
 
 def gold_tags(example: Example, layer: str, scheme: TagScheme) -> list[str] | None:
-    """One gold tag for each token of `example.predicted`.
+    """One gold tag for each token of `example.predicted`, "" where it is not known.
 
-    Spans are encoded with `scheme`; tokens of which `ents` does not know whether they are inside
-    an entity read as "O". Tags of the `tag` layer are those of `token_tags`. None when the
-    reference carries no annotation of the layer.
+    Spans are encoded with `scheme`. Not known are tokens of which `ents` does not say whether they
+    are inside an entity. Tags of the `tag` layer are those of `token_tags`. None when the reference
+    carries no annotation of the layer.
     """
     if layer == "tag":
         return token_tags(example)
     spans = gold_spans(example, layer)
-    return None if spans is None else encode(spans, len(example.predicted), scheme)
+    if spans is None:
+        return None
+    tags = encode(spans, len(example.predicted), scheme)
+    if layer == "ents":
+        for token in _missing(example):
+            tags[token] = ""
+    return tags
 
 
 def token_tags(example: Example) -> list[str] | None:
@@ -100,6 +106,17 @@ def _same_tokens(example: Example) -> bool:
         doc.to_array("ORTH").tobytes() for doc in (example.predicted, example.reference)
     )
     return bool(predicted == reference)
+
+
+def _missing(example: Example) -> list[int]:
+    """Tokens of `example.predicted` that stand for a token of which `ents` knows nothing."""
+    unknown = example.reference.to_array("ENT_IOB") == 0
+    if not unknown.any():
+        return []
+    if _same_tokens(example):
+        return list(unknown.nonzero()[0])
+    aligned = example.alignment.x2y
+    return [i for i in range(len(example.predicted)) if unknown[aligned[i]].any()]
 
 
 def _flat_group(doc: Doc, key: str) -> list[DocSpan]:

@@ -38,6 +38,7 @@ def hierarchical_encoder(
 
 def objective(
     cost: float = 0.0,
+    constrained: bool = False,
     mmd: MMDName = "label-aware",
     alpha: float = 0.0,
     beta: float = 0.0,
@@ -49,6 +50,7 @@ def objective(
     """`spacy_transfer.Objective.v1`: `ObjectiveSettings` says what each setting means."""
     return ObjectiveSettings(
         cost=cost,
+        constrained=constrained,
         mmd=mmd,
         alpha=alpha,
         beta=beta,

@@ -25,7 +25,7 @@ from spacy_transfer.nn.tagger import Loss
 
 @dataclass(frozen=True)
 class TaskDocs:
-    """Docs of one task, none of them empty, with their gold tag ids in training.
+    """Docs of one task, none of them empty, with their gold tag ids in training (-1: not known).
 
     `total` counts those of all processes where each has its share (None: these are all). `weights`
     scale the CRF losses of the Docs (None: all are 1).
@@ -159,8 +159,9 @@ def _group(shim: TransferShim, inputs: list[TaskDocs]) -> list[GroupBatch]:
                         part.task,
                         of_part,
                         _pad(part.tags, shim.device),
-                        part.total,
-                        None if part.weights is None else torch.tensor(part.weights),
+                        partial=any((tags < 0).any() for tags in part.tags or ()),
+                        total=part.total,
+                        weights=None if part.weights is None else torch.tensor(part.weights),
                     )
                     for part, of_part in zip(parts, split, strict=True)
                 ],

@@ -95,6 +95,7 @@ class TaskPart:
         task: its name.
         ranks: [n] positions of its sentences in the sorted order of the batch, on the CPU.
         tags: [n, time] gold tag ids (anything at padding), or None to predict.
+        partial: whether some of them, -1, are not known.
         total: how many sentences of the task all processes have together; None for n.
         weights: [n] of the CRF losses of the sentences, on the CPU; None where all are 1.
     """
@@ -102,6 +103,7 @@ class TaskPart:
     task: str
     ranks: Tensor
     tags: Tensor | None = None
+    partial: bool = False
     total: int | None = None
     weights: Tensor | None = None
 

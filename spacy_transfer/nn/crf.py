@@ -108,6 +108,29 @@ class CRF(nn.Module):
         path = _path_score(start, transitions, end, tags, lengths)
         return (log_z - path).masked_fill(path == -math.inf, math.inf)
 
+    def partial_loss(
+        self,
+        emissions: Tensor,
+        tags: Tensor,
+        lengths: Tensor,
+        cost: float = 0.0,
+        constraints: Constraints | None = None,
+    ) -> Tensor:
+        """The loss of gold tags of which some are not known (-1): [batch].
+
+        As `loss`, with the log of the sum of exp(f(y)) over all sequences y that agree with what is
+        known in the place of f(y), and a Hamming distance of the tokens that are known (Tsuboi et
+        al. 2008). A sentence of which nothing is known has no loss, one of which all is known that
+        of `loss`.
+        """
+        labels = torch.arange(emissions.shape[2], device=emissions.device)
+        wrong = (tags.unsqueeze(2) >= 0) & (tags.unsqueeze(2) != labels)
+        # Relative to the peaks, the loss is not the small difference of two large sums.
+        emissions = emissions - emissions.detach().amax(2, keepdim=True)
+        every = self.log_partition(emissions + cost * wrong, lengths, constraints)
+        agreeing = emissions.masked_fill(wrong, -math.inf)
+        return every - self.log_partition(agreeing, lengths, constraints)
+
     @torch.no_grad()
     def marginals(
         self, emissions: Tensor, lengths: Tensor, constraints: Constraints | None = None

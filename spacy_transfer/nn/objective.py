@@ -22,6 +22,7 @@ class ObjectiveSettings:
     Attributes:
         cost: Hamming cost of the softmax-margin loss (Yang §3.4; 5 in the authors' code); 0 gives
             the plain likelihood.
+        constrained: whether the CRF losses are of valid tag sequences alone, as decoding always is.
         mmd: `label-aware` (Wang Eq. 5) or `marginal` (their MMD-CRF-L2 ablation).
         alpha: weight of the MMD between source and target hidden states.
         beta: weight of the squared distance between matched CRF parameters (Wang §4.4).
@@ -34,6 +35,7 @@ class ObjectiveSettings:
     """
 
     cost: float = 0.0
+    constrained: bool = False
     mmd: MMDName = "label-aware"
     alpha: float = 0.0
     beta: float = 0.0

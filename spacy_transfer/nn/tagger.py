@@ -292,7 +292,9 @@ class TransferTagger(nn.Module):
         head = self.head(task)
         emissions = part.emissions(head, self.projections[task])
         lengths = send(part.lengths, emissions.device)
-        loss = head.crf.loss(emissions, part.gold, lengths, cost=self.objective.cost)
+        of_tags = head.crf.partial_loss if part.part.partial else head.crf.loss
+        constraints = self._constraints(task) if self.objective.constrained else None
+        loss = of_tags(emissions, part.gold, lengths, self.objective.cost, constraints)
         if part.part.weights is not None:
             # Over the number of sentences all the same: a weight scales a learning rate.
             loss = loss * send(part.part.weights, loss.device)

@@ -2,7 +2,6 @@
 
 # Annotations are evaluated here: spaCy validates the arguments of `initialize` by their types.
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -374,13 +373,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             self._require_task(task)
             layer = self.cfg["tasks"][task]["layer"]
             tags = gold_tags(example, layer, self.cfg["tag_scheme"])
-            if tags is None:
-                continue
-            if "" in tags:
-                warnings.warn(
-                    f"sentences of task {task!r} in which a token has no tag are left out",
-                    stacklevel=2,
-                )
+            if tags is None or not any(tags):
                 continue
             docs, gold, weights = by_task.setdefault(task, ([], [], []))
             docs.append(example.predicted)

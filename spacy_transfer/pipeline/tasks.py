@@ -63,9 +63,10 @@ class TaskTags:
         return len(self._head_tags)
 
     def encode(self, tags: Iterable[str]) -> NDArray[np.int64]:
-        """[tokens] ids of gold tags; ValueError for a tag that the task does not have."""
+        """[tokens] ids of gold tags, -1 for "", which is not known; ValueError for a tag that the
+        task does not have."""
         try:
-            return np.array([self.ids[tag] for tag in tags], dtype=np.int64)
+            return np.array([self.ids[tag] if tag else -1 for tag in tags], dtype=np.int64)
         except KeyError as error:
             raise ValueError(
                 f"the label of tag {error.args[0]!r} is not one of task {self.task.name!r}, which "

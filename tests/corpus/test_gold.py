@@ -87,10 +87,20 @@ def test_a_span_inside_a_predicted_token_is_left_out() -> None:
     assert gold_tags(example_of(reference), "ents", "BIO") == ["O"] * 6 + ["B-VERB"]
 
 
-def test_missing_entity_tokens_read_as_outside() -> None:
+def test_missing_entity_tokens_are_not_known() -> None:
     reference = with_ents([(0, 2, "PER")], default="missing")
     tags = gold_tags(example_of(reference), "ents", "BIOES")
-    assert tags == ["B-PER", "E-PER", "O", "O", "O", "O", "O"]
+    assert tags == ["B-PER", "E-PER", "", "", "", "", ""]
+
+
+def test_a_token_that_stands_for_a_missing_one_is_not_known() -> None:
+    reference = doc_of(SPLIT)
+    reference.set_ents([Span(reference, 0, 1, "PER")], missing=[reference[7:8]], default="outside")
+    tags = gold_tags(example_of(reference), "ents", "BIO")
+    assert tags == ["B-PER", *["O"] * 5, ""]
+    resplit = doc_of(WORDS)
+    resplit.set_ents([], missing=[resplit[5:6]], default="outside")
+    assert gold_tags(example_of(resplit, SPLIT), "ents", "BIO") == [*["O"] * 5, "", "", "O"]
 
 
 def test_tags() -> None:

@@ -47,6 +47,17 @@ class Chain(NamedTuple):
         ]
         return log_sum_exp(augmented) - self.score(gold)
 
+    def partial_margin(self, known: Sequence[int], cost: float) -> float:
+        """The loss of what is known of the gold, -1 for nothing."""
+
+        def wrong(path: Sequence[int]) -> int:
+            return sum(b not in (-1, a) for a, b in zip(path, known, strict=True))
+
+        paths = self.paths()
+        augmented = [self.score(path) + cost * wrong(path) for path in paths]
+        agreeing = [self.score(path) for path in paths if not wrong(path)]
+        return log_sum_exp(augmented) - log_sum_exp(agreeing)
+
     def distribution(self) -> dict[tuple[int, ...], float]:
         log_z = self.log_partition()
         return {path: math.exp(self.score(path) - log_z) for path in self.paths()}

@@ -150,6 +150,35 @@ def test_loss_without_cost_is_the_negative_log_likelihood() -> None:
 
 
 @constrained
+@pytest.mark.parametrize("cost", [0.0, 5.0])
+def test_partial_loss_sums_over_what_is_not_known(cost: float, constrain: bool) -> None:
+    crf, (emissions, tags, lengths) = make_crf(3), make_batch([2, 4, 1, 3, 5], 3)
+    constraints = make_constraints(3) if constrain else None
+    if constraints is not None:
+        tags = allowed_tags(lengths.tolist(), constraints)
+    tags = tags.masked_fill(torch.rand(tags.shape) < 0.5, -1)
+    tags[1] = -1
+    expected = [
+        chain.partial_margin(row[:length], cost)
+        for chain, row, length in zip(
+            chains(crf, emissions, lengths, constraints),
+            tags.tolist(),
+            lengths.tolist(),
+            strict=True,
+        )
+    ]
+    found = crf.partial_loss(emissions, tags, lengths, cost, constraints)
+    assert_close(found, found.new_tensor(expected))
+    assert found[1].abs() < 1e-9
+
+
+def test_partial_loss_of_all_that_is_known_is_the_loss() -> None:
+    crf, (emissions, tags, lengths) = make_crf(4), make_batch([3, 7, 1], 4)
+    found = crf.partial_loss(emissions, tags, lengths, 5.0)
+    assert_close(found, crf.loss(emissions, tags, lengths, 5.0))
+
+
+@constrained
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_marginals_are_sums_of_path_probabilities(scale: float, constrain: bool) -> None:
     crf, (emissions, _, lengths) = make_crf(3, scale), make_batch([2, 4, 1, 3, 5], 3, scale)
@@ -187,6 +216,19 @@ def test_decode_breaks_ties_towards_the_lower_label() -> None:
 
 
 # Gradients
+
+
+@constrained
+@pytest.mark.parametrize("cost", [0.0, 2.0])
+def test_gradient_of_the_partial_loss(cost: float, constrain: bool) -> None:
+    crf, (emissions, _, lengths) = make_crf(3), make_batch([2, 4, 1, 3], 3)
+    constraints = make_constraints(3)
+    tags = allowed_tags(lengths.tolist(), constraints).masked_fill(torch.rand(4, 5) < 0.4, -1)
+
+    def loss(emissions: Tensor, *_: Tensor) -> Tensor:
+        return crf.partial_loss(emissions, tags, lengths, cost, constraints if constrain else None)
+
+    assert torch.autograd.gradcheck(loss, (emissions.requires_grad_(), *crf.parameters()))
 
 
 @constrained

@@ -109,6 +109,39 @@ def test_a_marked_weight_scales_the_loss_of_its_sentence(nlp: Language) -> None:
     assert unweighted["transfer_ner_crf_source"] == pytest.approx(sum(each) / 3, rel=1e-5)
 
 
+def partial(nlp: Language, count: int) -> list[Example]:
+    """Examples in two thirds of which people are not annotated."""
+    found = examples(nlp, TARGET, count)
+    for number, example in enumerate(found):
+        doc = example.reference
+        people = [ent for ent in doc.ents if ent.label_ == "person"] if number % 3 else []
+        kept = [ent for ent in doc.ents if ent not in people]
+        doc.set_ents(kept, missing=people, default="outside")
+    return found
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_what_is_not_annotated_is_not_outside(nlp: Language, constrained: bool) -> None:
+    add_small_ner(nlp, constrained=constrained)
+    known = partial(nlp, 30)
+    nlp.initialize(lambda: known)
+    optimizer = adagrad(0.1)
+    for _ in range(20):
+        nlp.update(known, sgd=optimizer)
+    scores = nlp.evaluate(examples(nlp, TARGET, 30, seed=1))
+    assert scores["ents_per_type"]["person"]["r"] > 0.9
+    # Read as outside, what is missing would be learned as such: it is the larger part.
+    as_outside = [e.reference.copy() for e in known]
+    for doc in as_outside:
+        doc.set_ents(list(doc.ents), default="outside")
+    other = add_small_ner(blank())
+    batch = [Example(other.make_doc(doc.text), doc) for doc in as_outside]
+    other.initialize(lambda: batch)
+    for _ in range(20):
+        other.update(batch, sgd=optimizer)
+    assert other.evaluate(examples(other, TARGET, 30, seed=1))["ents_per_type"]["person"]["r"] < 0.8
+
+
 def test_update_without_optimizer_keeps_the_weights(trained: Language) -> None:
     before = weights(trained)
     trained.update(examples(trained, TARGET, 3), sgd=False, losses={})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
@@ -98,11 +99,21 @@ def test_added_label_can_be_learned(tagger: Language) -> None:
     assert tags(tagger("a lamp")) == ["ELSE", "THING"]
 
 
-def test_sentences_with_a_token_of_no_tag_are_left_out(tagger: Language) -> None:
-    doc = Doc(tagger.vocab, words=["a", "lamp"], tags=["ELSE", ""])
-    with pytest.warns(UserWarning, match="'target' in which a token has no tag are left out"):
-        losses = tagger.update([Example(tagger.make_doc("a lamp"), doc)], losses={})
-    assert losses == {"transfer_tagger": 0.0}
+def test_tokens_without_a_tag_teach_nothing(tagger: Language) -> None:
+    pipe = tagger.get_pipe("transfer_tagger")
+    words = ["a", "lamp", "left"]
+
+    def loss(tags: list[str]) -> float:
+        doc = Doc(tagger.vocab, words=words, tags=tags)
+        value, _ = pipe.get_loss([Example(Doc(tagger.vocab, words=words), doc)], None)
+        return float(value)
+
+    # What is known of all but one token is implied by any tag of that one.
+    whole = [loss(["ELSE", tag, "VERB"]) for tag in pipe.labels]
+    of_known = loss(["ELSE", "", "VERB"])
+    expected = -math.log(sum(math.exp(-value) for value in whole))
+    assert of_known == pytest.approx(expected, rel=1e-4)
+    assert loss(["", "", ""]) == 0.0
 
 
 @pytest.mark.parametrize("layer", ["tag", "spans:chunks"])
