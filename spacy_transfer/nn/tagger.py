@@ -294,7 +294,9 @@ class TransferTagger(nn.Module):
         lengths = send(part.lengths, emissions.device)
         of_tags = head.crf.partial_loss if part.part.partial else head.crf.loss
         constraints = self._constraints(task) if self.objective.constrained else None
-        loss = of_tags(emissions, part.gold, lengths, self.objective.cost, constraints)
+        loss = of_tags(
+            emissions, part.gold, lengths, cost=self.objective.cost, constraints=constraints
+        )
         if part.part.weights is not None:
             # Over the number of sentences all the same: a weight scales a learning rate.
             loss = loss * send(part.part.weights, loss.device)

@@ -158,7 +158,7 @@ def test_nothing_outside_the_crf_waits_for_the_device(
     one, is an error, as is arithmetic with tensors of the CPU."""
     given: list[tuple[torch.dtype, set[str]]] = []
 
-    def loss(self: CRF, emissions: torch.Tensor, *others: torch.Tensor, cost: float) -> Any:
+    def loss(self: CRF, emissions: torch.Tensor, *others: torch.Tensor, **_: object) -> Any:
         given.append((emissions.dtype, {x.device.type for x in (emissions, *others)}))
         return emissions.sum((1, 2))
 
