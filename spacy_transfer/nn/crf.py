@@ -144,6 +144,27 @@ class CRF(nn.Module):
         return _forward_backward(*scores)[1] if loops is None else chain.marginals(loops, *scores)
 
     @torch.no_grad()
+    def messages(
+        self, emissions: Tensor, lengths: Tensor, constraints: Constraints | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Forward messages and posterior marginals, each [batch, time, labels].
+
+        A message is the log of the sum of exp(f) over all sequences up to a token that end in a
+        label, less a constant of the token; the padding holds anything. Not differentiable.
+        """
+        scores = self._scores(emissions, lengths, constraints)
+        loops = chain.summing(*scores)
+        if loops is not None:
+            return chain.messages(loops, *scores)
+        prepared, _ = _prepare(scores[0], scores[1], torch.zeros_like(scores[3]), scores[4])
+        forward = [prepared[0]]
+        for score in prepared[1:]:
+            ways = forward[-1].unsqueeze(2) + scores[2]
+            state = ways.logsumexp(1) + score
+            forward.append(state - state.amax(1, keepdim=True))
+        return torch.stack(forward, 1), _forward_backward(*scores)[1]
+
+    @torch.no_grad()
     def decode(
         self, emissions: Tensor, lengths: Tensor, constraints: Constraints | None = None
     ) -> Tensor:

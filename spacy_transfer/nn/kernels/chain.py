@@ -119,6 +119,14 @@ def marginals(loops: Loops, *scores: Tensor) -> Tensor:
     return _backward(loops, scores, states, values, torch.ones_like(values))[0]
 
 
+def messages(loops: Loops, *scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The messages of the forward pass, each [batch, time, labels], and what `marginals` gives."""
+    scores = tuple(score.contiguous() for score in scores)
+    states, values = _forward(loops, scores)
+    of_tokens = _backward(loops, scores, states, values, torch.ones_like(values))[0]
+    return states[..., : scores[0].shape[2]], of_tokens
+
+
 def decode(loops: Loops, *scores: Tensor) -> Tensor:
     """The best tags: [batch, time] int64, padding 0. All 0 where there are none."""
     batch, time, _ = scores[0].shape
