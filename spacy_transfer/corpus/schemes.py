@@ -151,6 +151,23 @@ def allowed(tags: Sequence[str], scheme: TagScheme | None) -> Allowed:
     )
 
 
+class Continuing(NamedTuple):
+    """How tags make up spans, tag by tag in the order of the tags given."""
+
+    inside: npt.NDArray[np.bool_]  # [labels]: is the tag part of a span?
+    continues: npt.NDArray[np.bool_]  # [labels, labels]: does the second go on with the first's?
+
+
+def continuing(tags: Sequence[str]) -> Continuing:
+    """How BIO or BIOES tags make up spans, by the rules of `decode`."""
+    parts = [_split(tag) for tag in tags]
+    labels = np.array([label for _, label in parts])
+    unfinished = np.array([prefix in ("B", "I") for prefix, _ in parts])
+    bound = np.array([prefix in ("I", "E") for prefix, _ in parts])
+    same = labels[:, None] == labels[None, :]
+    return Continuing(labels != "", unfinished[:, None] & bound[None, :] & same)
+
+
 class SchemeDetector:
     """Finds the one scheme that all tags of a file follow, sentence by sentence.
 

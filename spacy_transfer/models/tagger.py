@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -14,26 +14,28 @@ from thinc.api import ArgsKwargs, Model
 
 from spacy_transfer.models.device import read_device
 from spacy_transfer.models.shim import TransferShim
-from spacy_transfer.nn.batch import GroupBatch, TaskPart, send
+from spacy_transfer.nn.batch import GroupBatch, Segments, TaskPart, send
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.parallel import processes, rank, summed
 from spacy_transfer.nn.projection import PROJECTIONS, ProjectionName
 from spacy_transfer.nn.sharing import PLANS
-from spacy_transfer.nn.tagger import Loss
+from spacy_transfer.nn.tagger import Decoded, Loss
 
 
 @dataclass(frozen=True)
 class TaskDocs:
     """Docs of one task, none of them empty, with their gold tag ids in training (-1: not known).
 
-    `total` counts those of all processes where each has its share (None: these are all). `weights`
-    scale the CRF losses of the Docs (None: all are 1).
+    `segments` asks for the posteriors of what is predicted. `total` counts the Docs of all
+    processes where each has its share (None: these are all). `weights` scale the CRF losses of the
+    Docs (None: all are 1).
     """
 
     task: str
     docs: list[Doc]
     tags: list[NDArray[np.int64]] | None = None
+    segments: Segments | None = None
     total: int | None = None
     weights: list[float] | None = None
 
@@ -47,7 +49,9 @@ class TaskDocs:
             )
         tags = None if self.tags is None else self.tags[first::step]
         weights = None if self.weights is None else self.weights[first::step]
-        return TaskDocs(self.task, self.docs[first::step], tags, len(self.docs), weights)
+        return TaskDocs(
+            self.task, self.docs[first::step], tags, total=len(self.docs), weights=weights
+        )
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,20 @@ class LossTerms:
     terms: dict[str, float]
 
 
-TagIds = list[NDArray[np.int64]]
-TaggerOutput = dict[str, TagIds] | LossTerms
+class Prediction(NamedTuple):
+    """What is predicted for a Doc.
+
+    Attributes:
+        tags: [tokens] tag ids.
+        posteriors: [tokens] the posterior of each segment at its first token, else 0; None where
+            they were not asked for.
+    """
+
+    tags: NDArray[np.int64]
+    posteriors: NDArray[np.floating[Any]] | None = None
+
+
+TaggerOutput = dict[str, list[Prediction]] | LossTerms
 TransferModel: TypeAlias = Model[list[TaskDocs], TaggerOutput]
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -89,7 +105,7 @@ def transfer_tagger(
             float32. Recurrent layers are fast in it from torch 2.10 with cuDNN 9.13 on.
 
     In training its input carries gold tags and its output is the loss, whose gradient is 1; in
-    prediction the output is, for each task, an array of tag ids a Doc.
+    prediction the output is, for each task, a `Prediction` a Doc.
     """
     for plan in sharing.values() if isinstance(sharing, dict) else [sharing]:
         if plan not in PLANS:
@@ -130,7 +146,7 @@ def forward(
     batch = ArgsKwargs((_group(shim, inputs),), {})
     output, torch_backprop = shim(batch, is_train)
     if not isinstance(output, Loss):
-        return {task: _trim(*tags) for task, tags in output.items()}, lambda _: []
+        return {task: _trim(decoded) for task, decoded in output.items()}, lambda _: []
 
     def backprop(gradient: float) -> list[Any]:
         grads = torch.full_like(output.total, gradient)
@@ -159,6 +175,7 @@ def _group(shim: TransferShim, inputs: list[TaskDocs]) -> list[GroupBatch]:
                         part.task,
                         of_part,
                         _pad(part.tags, shim.device),
+                        segments=part.segments,
                         partial=any((tags < 0).any() for tags in part.tags or ()),
                         total=part.total,
                         weights=None if part.weights is None else torch.tensor(part.weights),
@@ -179,6 +196,12 @@ def _pad(tags: list[NDArray[np.int64]] | None, device: torch.device) -> torch.Te
     return send(torch.from_numpy(padded), device)
 
 
-def _trim(tags: torch.Tensor, lengths: torch.Tensor) -> TagIds:
-    padded = tags.cpu().numpy()
-    return [row[:length] for row, length in zip(padded, lengths.tolist(), strict=True)]
+def _trim(decoded: Decoded) -> list[Prediction]:
+    lengths, tags = decoded.lengths.tolist(), decoded.tags.cpu().numpy()
+    if decoded.posteriors is None:
+        return [Prediction(row[:n]) for row, n in zip(tags, lengths, strict=True)]
+    posteriors = decoded.posteriors.cpu().numpy()
+    return [
+        Prediction(row[:n], of_row[:n])
+        for row, of_row, n in zip(tags, posteriors, lengths, strict=True)
+    ]

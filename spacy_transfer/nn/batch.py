@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,6 +88,15 @@ class TokenBatch:
     features: Tensor | None = None
 
 
+class Segments(NamedTuple):
+    """How tags make up segments: spans, or single tokens where tags are plain."""
+
+    counted: Tensor
+    """[labels]: is the tag part of a segment? O is not."""
+    continues: Tensor
+    """[labels, labels]: does the tag of the column go on with the segment of the row's?"""
+
+
 @dataclass(frozen=True)
 class TaskPart:
     """The sentences of one task within a `TokenBatch`.
@@ -96,6 +106,7 @@ class TaskPart:
         ranks: [n] positions of its sentences in the sorted order of the batch, on the CPU.
         tags: [n, time] gold tag ids (anything at padding), or None to predict.
         partial: whether some of them, -1, are not known.
+        segments: how tags make up segments, where their posteriors are asked for beside the tags.
         total: how many sentences of the task all processes have together; None for n.
         weights: [n] of the CRF losses of the sentences, on the CPU; None where all are 1.
     """
@@ -104,6 +115,7 @@ class TaskPart:
     ranks: Tensor
     tags: Tensor | None = None
     partial: bool = False
+    segments: Segments | None = None
     total: int | None = None
     weights: Tensor | None = None
 

@@ -6,23 +6,12 @@ segment. It is neither a product of the marginals of its tokens nor the score of
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from spacy_transfer.nn.batch import within
+from spacy_transfer.nn.batch import Segments, within
 from spacy_transfer.nn.crf import CRF, Constraints
-
-
-class Segments(NamedTuple):
-    """How tags make up segments."""
-
-    counted: Tensor
-    """[labels]: is the tag part of a segment? O is not."""
-    continues: Tensor
-    """[labels, labels]: does the tag of the column go on with the segment of the row's?"""
 
 
 @torch.no_grad()

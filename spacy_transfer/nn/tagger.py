@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from spacy_transfer.nn.batch import GroupBatch, TaskPart, TokenBatch, send, within
+from spacy_transfer.nn.batch import GroupBatch, Segments, TaskPart, TokenBatch, send, within
 from spacy_transfer.nn.crf import CRF, Constraints
 from spacy_transfer.nn.crf_l2 import crf_l2
 from spacy_transfer.nn.encoders import (
@@ -22,6 +23,7 @@ from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.parallel import gathered_tokens, processes
 from spacy_transfer.nn.projection import ProjectionName, make_projections
 from spacy_transfer.nn.recurrent import BiRecurrent
+from spacy_transfer.nn.segments import segment_posteriors
 from spacy_transfer.nn.sharing import Sharing
 
 
@@ -50,6 +52,21 @@ class Loss:
 
     total: Tensor
     terms: dict[str, Tensor]
+
+
+class Decoded(NamedTuple):
+    """What is predicted for a task.
+
+    Attributes:
+        tags: [n, time] the best tags, 0 at padding.
+        lengths: [n] tokens of each sentence, on the CPU.
+        posteriors: [n, time] that of each segment at its first token, else 0; None where they
+            were not asked for.
+    """
+
+    tags: Tensor
+    lengths: Tensor
+    posteriors: Tensor | None
 
 
 class Head(nn.Module):
@@ -241,8 +258,8 @@ class TransferTagger(nn.Module):
         assert isinstance(states, Tensor)
         return states
 
-    def forward(self, batch: list[GroupBatch]) -> Loss | dict[str, tuple[Tensor, Tensor]]:
-        """The loss of gold tags, or for each task its predicted tags [n, time] and lengths [n]."""
+    def forward(self, batch: list[GroupBatch]) -> Loss | dict[str, Decoded]:
+        """The loss of gold tags, or what is predicted for each task."""
         # Precision is set by `set_precision` alone, not by an autocast around this call.
         with torch.autocast(batch[0].tokens.rows.device.type, enabled=False):
             hidden = [self.hidden(group.tokens, group.parts[0].task) for group in batch]
@@ -255,14 +272,21 @@ class TransferTagger(nn.Module):
             ]
             if any(part.tags is not None for group in batch for part in group.parts):
                 return self._loss(parts)
-            return {part.part.task: (self._decode(part), part.lengths) for part in parts}
+            return {part.part.task: self._decode(part) for part in parts}
 
-    def _decode(self, part: TaggedPart) -> Tensor:
-        task = part.part.task
-        head = self.head(task)
+    def _decode(self, part: TaggedPart) -> Decoded:
+        task, segments = part.part.task, part.part.segments
+        head, constraints = self.head(task), self._constraints(task)
         emissions = part.emissions(head, self.projections[task])
         lengths = send(part.lengths, emissions.device)
-        return head.crf.decode(emissions, lengths, self._constraints(task))
+        tags = head.crf.decode(emissions, lengths, constraints)
+        posteriors = None
+        if segments is not None:
+            segments = Segments(*(send(of_tags, emissions.device) for of_tags in segments))
+            posteriors = segment_posteriors(
+                head.crf, emissions, tags, lengths, segments, constraints
+            )
+        return Decoded(tags, part.lengths, posteriors)
 
     def _loss(self, parts: list[TaggedPart]) -> Loss:
         settings = self.objective

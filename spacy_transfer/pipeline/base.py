@@ -21,9 +21,10 @@ from spacy_transfer.corpus.gold import check_layer, gold_tags
 from spacy_transfer.corpus.marks import TARGET, task_of, weight_of
 from spacy_transfer.corpus.schemes import TagScheme
 from spacy_transfer.models.optimizer import adagrad
-from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, shim_of
+from spacy_transfer.models.tagger import LossTerms, Prediction, TaskDocs, TransferModel, shim_of
 from spacy_transfer.models.vocabulary import Normalizer
 from spacy_transfer.nn.sharing import Sharing
+from spacy_transfer.pipeline.confidence import Confidence, set_with_scores
 from spacy_transfer.pipeline.labels import match_labels
 from spacy_transfer.pipeline.network import build_network, read_gazetteer
 from spacy_transfer.pipeline.source_pipeline import LAYERS, SOURCE, SourcePipeline
@@ -53,6 +54,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         layer: str,
         tag_scheme: TagScheme,
         scorer: Callable[..., dict[str, Any]] | None,
+        confidence: Confidence | None = None,
     ) -> None:
         """Create a component; `initialize` or loading gives it labels and weights.
 
@@ -63,6 +65,9 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             layer: where the target's annotation lives: `ents`, `tag` or `spans:KEY`.
             tag_scheme: how spans become tags: `BIOES` or `BIO`.
             scorer: scores predicted against reference Docs.
+            confidence: what is done with the posterior probabilities of spans; None for none.
+
+        Raises ValueError for an unknown layer or scheme.
         """
         check_layer(layer)
         if tag_scheme not in ("BIOES", "BIO"):
@@ -72,6 +77,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         self.name = name
         self.scorer = scorer
         self.layer = layer
+        self.confidence = confidence
         self.cfg: dict[str, Any] = {
             "tag_scheme": tag_scheme,
             "task": TARGET,
@@ -171,23 +177,29 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
 
     # Prediction
 
-    def predict(self, docs: Iterable[Doc]) -> list[TagIds]:
-        """Tag ids of each Doc, [tokens]; ValueError before the component has labels and weights."""
+    def predict(self, docs: Iterable[Doc]) -> list[Prediction]:
+        """What is predicted for each Doc; ValueError before there are labels and weights."""
         docs = list(docs)
-        predicted: list[TagIds] = [np.zeros(0, dtype=np.int64)] * len(docs)
+        predicted = [Prediction(np.zeros(0, dtype=np.int64))] * len(docs)
+        segments = self.task_tags(self.task).segments() if self.confidence else None
         for indices in _by_length([len(doc) for doc in docs]):
-            batch = [TaskDocs(self.task, [docs[i] for i in indices])]
+            batch = [TaskDocs(self.task, [docs[i] for i in indices], segments=segments)]
             output = self.model.predict(batch)
             assert not isinstance(output, LossTerms)
-            for i, tags in zip(indices, output[self.task], strict=True):
-                predicted[i] = tags
+            for i, prediction in zip(indices, output[self.task], strict=True):
+                predicted[i] = prediction
         return predicted
 
-    def set_annotations(self, docs: Iterable[Doc], scores: Iterable[TagIds]) -> None:
-        """Write predicted tag ids, as `predict` gives them, to the layer of `task`."""
+    def set_annotations(self, docs: Iterable[Doc], scores: Iterable[Prediction]) -> None:
+        """Write what `predict` gives to the layer of `task`."""
         layer = self.cfg["tasks"][self.task]["layer"]
-        for doc, ids in zip(docs, scores, strict=True):
-            set_tags(doc, layer, self.tag_names(ids))
+        for doc, (ids, posteriors) in zip(docs, scores, strict=True):
+            tags = self.tag_names(ids)
+            if self.confidence is None:
+                set_tags(doc, layer, tags)
+            else:
+                of_tokens = [] if posteriors is None else posteriors.tolist()
+                set_with_scores(doc, layer, tags, of_tokens, self.name, self.confidence)
 
     def tag_names(self, ids: TagIds) -> list[str]:
         """The tags behind predicted ids."""

@@ -13,12 +13,17 @@ from spacy.language import Language
 from spacy.pipeline import Pipe
 from thinc.api import Model
 
+from spacy_transfer.pipeline.confidence import Confidence, register
+
 DEFAULT_MODEL = {
     "@architectures": "spacy_transfer.TransferTagger.v1",
     "sharing": "T-B",
     "encoder": {"@architectures": "spacy_transfer.HierarchicalEncoder.v1"},
     "objective": {"@architectures": "spacy_transfer.Objective.v1"},
 }
+CONFIDENCE = {"confidence": False, "threshold": 0.0, "below": "drop"}
+
+register()
 
 
 @Language.factory(  # type: ignore[untyped-decorator]
@@ -27,6 +32,7 @@ DEFAULT_MODEL = {
     default_config={
         "model": DEFAULT_MODEL,
         "tag_scheme": "BIOES",
+        **CONFIDENCE,
         "scorer": {"@scorers": "spacy_transfer.NerScorer.v1"},
     },
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
@@ -37,11 +43,22 @@ def make_transfer_ner(
     model: Model[Any, Any],
     tag_scheme: Literal["BIOES", "BIO"],
     scorer: Callable[..., dict[str, Any]] | None,
+    confidence: bool,
+    threshold: float,
+    below: Literal["drop", "mark"],
 ) -> Pipe:
     """Create a `transfer_ner` component: see `TransferNer`."""
     from spacy_transfer.pipeline.transfer_ner import TransferNer
 
-    return TransferNer(nlp.vocab, model, name, layer="ents", tag_scheme=tag_scheme, scorer=scorer)
+    return TransferNer(
+        nlp.vocab,
+        model,
+        name,
+        layer="ents",
+        tag_scheme=tag_scheme,
+        scorer=scorer,
+        confidence=Confidence(threshold, below) if confidence else None,
+    )
 
 
 @Language.factory(  # type: ignore[untyped-decorator]
@@ -50,6 +67,7 @@ def make_transfer_ner(
     default_config={
         "model": DEFAULT_MODEL,
         "tag_scheme": "BIOES",
+        **CONFIDENCE,
         "scorer": {"@scorers": "spacy_transfer.TagScorer.v1"},
     },
     default_score_weights={"tag_acc": 1.0, "tag_acc_unseen": 0.0},
@@ -60,11 +78,22 @@ def make_transfer_tagger(
     model: Model[Any, Any],
     tag_scheme: Literal["BIOES", "BIO"],
     scorer: Callable[..., dict[str, Any]] | None,
+    confidence: bool,
+    threshold: float,
+    below: Literal["drop", "mark"],
 ) -> Pipe:
     """Create a `transfer_tagger` component: see `TransferTagger`. The scheme is for sources."""
     from spacy_transfer.pipeline.transfer_tagger import TransferTagger
 
-    return TransferTagger(nlp.vocab, model, name, layer="tag", tag_scheme=tag_scheme, scorer=scorer)
+    return TransferTagger(
+        nlp.vocab,
+        model,
+        name,
+        layer="tag",
+        tag_scheme=tag_scheme,
+        scorer=scorer,
+        confidence=Confidence(threshold, below) if confidence else None,
+    )
 
 
 @Language.factory(  # type: ignore[untyped-decorator]
@@ -74,6 +103,7 @@ def make_transfer_tagger(
         "model": DEFAULT_MODEL,
         "spans_key": "chunks",
         "tag_scheme": "BIOES",
+        **CONFIDENCE,
         "scorer": {"@scorers": "spacy.spancat_scorer.v1"},
     },
     default_score_weights={
@@ -90,6 +120,9 @@ def make_transfer_chunker(
     spans_key: str,
     tag_scheme: Literal["BIOES", "BIO"],
     scorer: Callable[..., dict[str, Any]] | None,
+    confidence: bool,
+    threshold: float,
+    below: Literal["drop", "mark"],
 ) -> Pipe:
     """Create a `transfer_chunker` component: see `TransferChunker`.
 
@@ -99,5 +132,11 @@ def make_transfer_chunker(
     from spacy_transfer.pipeline.transfer_chunker import TransferChunker
 
     return TransferChunker(
-        nlp.vocab, model, name, spans_key=spans_key, tag_scheme=tag_scheme, scorer=scorer
+        nlp.vocab,
+        model,
+        name,
+        spans_key=spans_key,
+        tag_scheme=tag_scheme,
+        scorer=scorer,
+        confidence=Confidence(threshold, below) if confidence else None,
     )

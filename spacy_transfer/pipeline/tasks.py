@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from spacy_transfer.corpus.label_map import matched_labels
-from spacy_transfer.corpus.schemes import OUTSIDE, TagScheme, allowed, tags_of
+from spacy_transfer.corpus.schemes import OUTSIDE, TagScheme, allowed, continuing, tags_of
+from spacy_transfer.nn.batch import Segments
 from spacy_transfer.nn.crf import Constraints
 
 
@@ -72,6 +73,13 @@ class TaskTags:
                 f"the label of tag {error.args[0]!r} is not one of task {self.task.name!r}, which "
                 f"was initialised with {', '.join(self.task.labels)}"
             ) from None
+
+    def segments(self) -> Segments:
+        """How the head's tags make up spans, or, of plain tags, single tokens."""
+        count = len(self)
+        if self.scheme is None:
+            return Segments(torch.ones(count, dtype=torch.bool), torch.zeros(count, count).bool())
+        return Segments(*map(torch.from_numpy, continuing(self._head_tags)))
 
     def constraints(self) -> Constraints:
         """What decoding allows: the scheme's transitions between the task's own tags."""

@@ -10,6 +10,7 @@ from spacy.vocab import Vocab
 from spacy_transfer.corpus.schemes import TagScheme
 from spacy_transfer.models.tagger import TransferModel
 from spacy_transfer.pipeline.base import TransferPipe
+from spacy_transfer.pipeline.confidence import Confidence
 
 
 class TransferChunker(TransferPipe):
@@ -27,9 +28,16 @@ class TransferChunker(TransferPipe):
         spans_key: str,
         tag_scheme: TagScheme,
         scorer: Callable[..., dict[str, Any]] | None,
+        confidence: Confidence | None = None,
     ) -> None:
         """Create a component: as `TransferPipe`, with the layer `spans:SPANS_KEY`."""
         super().__init__(
-            vocab, model, name, layer=f"spans:{spans_key}", tag_scheme=tag_scheme, scorer=scorer
+            vocab,
+            model,
+            name,
+            layer=f"spans:{spans_key}",
+            tag_scheme=tag_scheme,
+            scorer=scorer,
+            confidence=confidence,
         )
         self.cfg["spans_key"] = spans_key  # for the scorer

@@ -103,7 +103,7 @@ def test_round_trip(nlp: Language, blueprint: Blueprint) -> None:
     assert isinstance(before, dict)
     assert isinstance(after, dict)
     for expected, found in zip(before["target"], after["target"], strict=True):
-        assert found.tolist() == expected.tolist()
+        assert found.tags.tolist() == expected.tags.tolist()
 
 
 def test_weights_file_is_plain_safetensors() -> None:
@@ -189,7 +189,7 @@ def test_gazetteers_are_saved_with_the_weights(nlp: Language) -> None:
     shim(model).set_network(blueprint, network, gazetteer)
     for of_model in (model, transfer_tagger(ENCODER, OBJECTIVE).from_bytes(model.to_bytes())):
         predicted = of_model.predict(make_docs(nlp, gold=False))
-        assert [tags.tolist() for tags in predicted["target"]] == [[1, 2], [1, 1, 0]]
+        assert [found.tags.tolist() for found in predicted["target"]] == [[1, 2], [1, 1, 0]]
         assert shim(of_model).blueprint == blueprint
     data = model.to_bytes()
     broken = data.replace(b"gazetteer.ends", b"gazetteer.endz")
@@ -230,7 +230,7 @@ def test_rebuilding_without_a_source(nlp: Language, blueprint: Blueprint) -> Non
         model.predict(make_docs(nlp, gold=False))["target"],
         strict=True,
     ):
-        assert new.tolist() == old.tolist()
+        assert new.tags.tolist() == old.tags.tolist()
 
 
 def begin(model: TransferModel, nlp: Language, task: str = "target") -> float:

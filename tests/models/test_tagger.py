@@ -93,11 +93,11 @@ def test_predictions_come_in_the_order_of_the_docs(
     together = model.predict(both)
     assert isinstance(together, dict)
     for of_task in both:
-        assert [len(tags) for tags in together[of_task.task]] == [1, 3, 2, 4]
-        for doc, tags in zip(of_task.docs, together[of_task.task], strict=True):
+        assert [len(found.tags) for found in together[of_task.task]] == [1, 3, 2, 4]
+        for doc, found in zip(of_task.docs, together[of_task.task], strict=True):
             alone = model.predict([TaskDocs(of_task.task, [doc])])
             assert isinstance(alone, dict)
-            assert alone[of_task.task][0].tolist() == tags.tolist()
+            assert alone[of_task.task][0].tags.tolist() == found.tags.tolist()
 
 
 def test_each_process_has_the_weights_of_its_docs(

@@ -107,6 +107,6 @@ def test_prediction_projects_too(kind: ProjectionName) -> None:
         for task in ("target", "source"):
             states = [tagger.projections[task](hidden) for hidden in hidden_of(tagger, task)]
             expected = [chain(tagger, task, hidden).best() for hidden in states]
-            tags, lengths = tagger(make_batch(tagger, (task,), gold=False))[task]
+            tags, lengths, _ = tagger(make_batch(tagger, (task,), gold=False))[task]
             found = [row[:n].tolist() for row, n in zip(tags, lengths.tolist(), strict=True)]
             assert found == expected

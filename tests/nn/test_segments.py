@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from spacy_transfer.corpus.schemes import TagScheme, allowed, decode, tags_of
+from spacy_transfer.nn.batch import Segments
 from spacy_transfer.nn.crf import CRF, Constraints
 from spacy_transfer.nn.kernels.chain import summing
-from spacy_transfer.nn.segments import Segments, segment_posteriors
+from spacy_transfer.nn.segments import segment_posteriors
 from tests.nn.brute_force import Chain
 
 LENGTHS = [5, 1, 4, 2, 3]

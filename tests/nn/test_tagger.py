@@ -299,7 +299,8 @@ def test_prediction_is_the_best_path_of_each_sentence(plan: str) -> None:
     tagger = make_tagger(plan)
     predicted = tagger(make_batch(tagger, ("target", "source"), gold=False))
     assert predicted.keys() == {"target", "source"}
-    for task, (tags, lengths) in predicted.items():
+    for task, (tags, lengths, posteriors) in predicted.items():
+        assert posteriors is None
         assert lengths.tolist() == [len(sentence) for sentence in SENTENCES[task]]
         for row, length, hidden in zip(tags, lengths, hidden_of(tagger, task), strict=True):
             assert row[:length].tolist() == chain(tagger, task, hidden).best()
