@@ -157,6 +157,23 @@ def forward(
     return LossTerms(sum(values), dict(zip(output.terms, values, strict=True))), backprop
 
 
+def n_best(
+    model: TransferModel, docs: TaskDocs, n: int
+) -> list[list[tuple[NDArray[np.int64], float]]]:
+    """For each Doc its most probable sequences of tag ids, at most n, with their probabilities."""
+    shim = shim_of(model)
+    network = shim.network.eval()
+    [batch] = _group(shim, [docs])
+    tags, logs, lengths = network.n_best(batch, n)
+    probabilities = logs.exp().tolist()
+    return [
+        [(path[:length], p) for path, p in zip(paths, of_paths, strict=True) if p > 0.0]
+        for paths, of_paths, length in zip(
+            tags.cpu().numpy(), probabilities, lengths.tolist(), strict=True
+        )
+    ]
+
+
 def _group(shim: TransferShim, inputs: list[TaskDocs]) -> list[GroupBatch]:
     """Put tasks that share a word level into one batch."""
     groups: dict[str, list[TaskDocs]] = {}

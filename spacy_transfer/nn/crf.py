@@ -60,7 +60,7 @@ class CRF(nn.Module):
 
         Where none is allowed it is -inf, without gradient.
         """
-        scores = self._scores(emissions, lengths, constraints)
+        scores = self.scores(emissions, lengths, constraints)
         loops = chain.summing(*scores)
         if loops is not None:
             return chain.log_partition(loops, *scores)
@@ -68,7 +68,7 @@ class CRF(nn.Module):
 
     def score(self, emissions: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
         """The score f of the tags ([batch, time] int64, anything in the padding): [batch]."""
-        emissions, start, transitions, end, lengths = self._scores(emissions, lengths)
+        emissions, start, transitions, end, lengths = self.scores(emissions, lengths)
         inside = within(emissions.shape[1], lengths)
         tags = tags.masked_fill(~inside, 0)
         gold = emissions.gather(2, tags.unsqueeze(2)).squeeze(2).masked_fill(~inside, 0)
@@ -91,7 +91,7 @@ class CRF(nn.Module):
         With constraints, the sum is over what they allow. Gold tags that they forbid have
         probability 0: their loss is +inf, without gradient.
         """
-        scores = self._scores(emissions, lengths, constraints)
+        scores = self.scores(emissions, lengths, constraints)
         loops = chain.summing(*scores)
         if loops is not None:
             return chain.log_partition(loops, *scores, tags=tags, cost=cost)
@@ -139,7 +139,7 @@ class CRF(nn.Module):
 
         0 in the padding, and everywhere where no sequence is allowed. Not differentiable.
         """
-        scores = self._scores(emissions, lengths, constraints)
+        scores = self.scores(emissions, lengths, constraints)
         loops = chain.summing(*scores)
         return _forward_backward(*scores)[1] if loops is None else chain.marginals(loops, *scores)
 
@@ -152,7 +152,7 @@ class CRF(nn.Module):
         A message is the log of the sum of exp(f) over all sequences up to a token that end in a
         label, less a constant of the token; the padding holds anything. Not differentiable.
         """
-        scores = self._scores(emissions, lengths, constraints)
+        scores = self.scores(emissions, lengths, constraints)
         loops = chain.summing(*scores)
         if loops is not None:
             return chain.messages(loops, *scores)
@@ -173,7 +173,7 @@ class CRF(nn.Module):
         Of equal scores the lower label wins, from the last token to the first. Where constraints
         leave no path, all labels are 0.
         """
-        arguments = self._scores(emissions, lengths, constraints)
+        arguments = self.scores(emissions, lengths, constraints)
         loops = chain.maximising(*arguments)
         if loops is not None:
             return chain.decode(loops, *arguments)
@@ -197,7 +197,7 @@ class CRF(nn.Module):
         allowed = inside & (final > -math.inf).unsqueeze(1)
         return torch.stack(path[::-1], 1).masked_fill(~allowed, 0)
 
-    def _scores(
+    def scores(
         self, emissions: Tensor, lengths: Tensor, constraints: Constraints | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Emissions, start, transitions, end, lengths: of one floating type, -inf where forbidden,

@@ -19,6 +19,7 @@ from spacy_transfer.nn.encoders import (
     WordEncoder,
 )
 from spacy_transfer.nn.mmd import label_aware_mmd, mmd2
+from spacy_transfer.nn.n_best import n_best
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.parallel import gathered_tokens, processes
 from spacy_transfer.nn.projection import ProjectionName, make_projections
@@ -262,17 +263,31 @@ class TransferTagger(nn.Module):
         """The loss of gold tags, or what is predicted for each task."""
         # Precision is set by `set_precision` alone, not by an autocast around this call.
         with torch.autocast(batch[0].tokens.rows.device.type, enabled=False):
-            hidden = [self.hidden(group.tokens, group.parts[0].task) for group in batch]
-            parts = [
-                TaggedPart(
-                    part, states, group.tokens.features, *group.tokens.words.index(part.ranks)
-                )
-                for group, states in zip(batch, hidden, strict=True)
-                for part in group.parts
-            ]
+            parts = self._encode(batch)
             if any(part.tags is not None for group in batch for part in group.parts):
                 return self._loss(parts)
             return {part.part.task: self._decode(part) for part in parts}
+
+    @torch.no_grad()
+    def n_best(self, batch: GroupBatch, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The n most probable tag sequences of the sentences of one task: tags [s, n, time], their
+        log-probabilities [s, n], -inf where there are fewer, and lengths [s] on the CPU."""
+        with torch.autocast(batch.tokens.rows.device.type, enabled=False):
+            [part] = self._encode([batch])
+            task = part.part.task
+            head = self.head(task)
+            emissions = part.emissions(head, self.projections[task])
+            tags, logs = n_best(head.crf, emissions, part.lengths, n, self._constraints(task))
+            return tags, logs, part.lengths
+
+    def _encode(self, batch: list[GroupBatch]) -> list[TaggedPart]:
+        parts = []
+        for group in batch:
+            states = self.hidden(group.tokens, group.parts[0].task)
+            for part in group.parts:
+                where = group.tokens.words.index(part.ranks)
+                parts.append(TaggedPart(part, states, group.tokens.features, *where))
+        return parts
 
     def _decode(self, part: TaggedPart) -> Decoded:
         task, segments = part.part.task, part.part.segments

@@ -21,10 +21,17 @@ from spacy_transfer.corpus.gold import check_layer, gold_tags
 from spacy_transfer.corpus.marks import TARGET, task_of, weight_of
 from spacy_transfer.corpus.schemes import TagScheme
 from spacy_transfer.models.optimizer import adagrad
-from spacy_transfer.models.tagger import LossTerms, Prediction, TaskDocs, TransferModel, shim_of
+from spacy_transfer.models.tagger import (
+    LossTerms,
+    Prediction,
+    TaskDocs,
+    TransferModel,
+    n_best,
+    shim_of,
+)
 from spacy_transfer.models.vocabulary import Normalizer
 from spacy_transfer.nn.sharing import Sharing
-from spacy_transfer.pipeline.confidence import Confidence, set_with_scores
+from spacy_transfer.pipeline.confidence import Confidence, Reading, reading_of, set_with_scores
 from spacy_transfer.pipeline.labels import match_labels
 from spacy_transfer.pipeline.network import build_network, read_gazetteer
 from spacy_transfer.pipeline.source_pipeline import LAYERS, SOURCE, SourcePipeline
@@ -200,6 +207,15 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             else:
                 of_tokens = [] if posteriors is None else posteriors.tolist()
                 set_with_scores(doc, layer, tags, of_tokens, self.name, self.confidence)
+
+    def n_best(self, doc: Doc, n: int) -> list[Reading]:
+        """The n most probable annotations of a whole Doc, the best first; fewer where there are
+        fewer. The Doc stays as it is. ValueError for n below 1."""
+        if not len(doc):
+            return [Reading([], 1.0)]
+        layer = self.cfg["tasks"][self.task]["layer"]
+        [found] = n_best(self.model, TaskDocs(self.task, [doc]), n)
+        return [reading_of(doc, layer, self.tag_names(tags), p) for tags, p in found]
 
     def tag_names(self, ids: TagIds) -> list[str]:
         """The tags behind predicted ids."""

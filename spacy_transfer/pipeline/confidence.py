@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from spacy.tokens import Doc, Span, SpanGroup
 
 from spacy_transfer.corpus.annotate import set_spans, set_tags
+from spacy_transfer.corpus.schemes import Span as Found
 from spacy_transfer.corpus.schemes import decode
 
 SCORES, BELOW = "scores", "below"
@@ -59,10 +60,8 @@ def set_with_scores(
             `attrs["below"]`.
     """
     threshold, drop = confidence.threshold, confidence.below == "drop"
-    plain = layer == "tag"
-    found = [(i, i + 1, tag) for i, tag in enumerate(tags)] if plain else decode(tags)
-    kept = [span for span in found if not drop or scores[span[0]] >= threshold]
-    if plain:
+    kept = [span for span in _found(layer, tags) if not drop or scores[span[0]] >= threshold]
+    if layer == "tag":
         starts = {start for start, _, _ in kept}
         set_tags(doc, layer, [tag if i in starts else "" for i, tag in enumerate(tags)])
     else:
@@ -75,6 +74,24 @@ def set_with_scores(
         spans=[Span(doc, start, end, label=label) for start, end, label in kept],
         attrs={SCORES: of_kept, BELOW: [score < threshold for score in of_kept]},
     )
+
+
+class Reading(NamedTuple):
+    """One way to annotate a whole Doc: its spans (of plain tags, the tokens), and the probability
+    of all of them together."""
+
+    spans: list[Span]
+    probability: float
+
+
+def reading_of(doc: Doc, layer: str, tags: Sequence[str], probability: float) -> Reading:
+    """What valid tags come to."""
+    spans = [Span(doc, start, end, label=label) for start, end, label in _found(layer, tags)]
+    return Reading(spans, probability)
+
+
+def _found(layer: str, tags: Sequence[str]) -> list[Found]:
+    return [(i, i + 1, tag) for i, tag in enumerate(tags)] if layer == "tag" else decode(tags)
 
 
 def confidence_of(span: Span) -> float | None:

@@ -116,6 +116,35 @@ def test_what_is_below_the_threshold_is_dropped_or_marked(
     assert sum(len(annotation(doc, layer)) for doc in dropped) < len(scores)
 
 
+@pytest.mark.parametrize(("factory", "layer"), FACTORIES.items())
+def test_the_most_probable_readings(
+    pipelines: dict[str, Language], factory: str, layer: str
+) -> None:
+    nlp = pipelines[factory]
+    pipe = pipe_of(nlp)
+    pipe.confidence = Confidence()
+    doc = nlp("Bo left Oslo")
+    readings = pipe.n_best(doc, 200_000)
+    best = [(span.start, span.end, span.label_) for span in readings[0].spans]
+    assert best == annotation(doc, layer)
+    probabilities = [reading.probability for reading in readings]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1.0, abs=1e-4)
+    # A span is as probable as all readings that have it.
+    for span, score in zip(group_of(doc, nlp), group_of(doc, nlp).attrs["scores"], strict=True):
+        having = [
+            reading.probability
+            for reading in readings
+            if any(
+                (s.start, s.end, s.label_) == (span.start, span.end, span.label_)
+                for s in reading.spans
+            )
+        ]
+        assert sum(having) == pytest.approx(score, abs=1e-4)
+    assert [len(pipe.n_best(doc, n)) for n in (1, 3)] == [1, 3]
+    assert pipe.n_best(nlp(""), 3)[0].spans == []
+
+
 def test_scores_survive_a_docbin(pipelines: dict[str, Language], tmp_path: Path) -> None:
     nlp = pipelines["transfer_ner"]
     pipe_of(nlp).confidence = Confidence()
