@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from spacy_transfer.cli.batch_size import batch_size
+from spacy_transfer.cli.cases import cases
 from spacy_transfer.cli.compare import compare
 from spacy_transfer.cli.convert import convert
 from spacy_transfer.cli.evaluate import evaluate
@@ -34,6 +35,7 @@ app.command(context_settings=_SETTINGS)(batch_size)
 app.command(context_settings=_SETTINGS)(train)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(cases)
 app.command()(scores)
 app.command()(experiment)
 app.command()(report)

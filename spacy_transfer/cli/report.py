@@ -18,17 +18,29 @@ def report(
         Path | None,
         typer.Option("--output", "-o", help="Folder of the report; by default beside the results."),
     ] = None,
+    hidden: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=MODEL",
+            help="Draw the hidden states of a trained pipeline, whose training corpora are read "
+            "from the folder it was trained in; may be given several times.",
+        ),
+    ] = None,
 ) -> None:
     """Turn the results of experiments into tables, figures and one HTML page."""
     with clear_errors():
         from spacy_transfer.experiments.results import read_rows
 
         try:
+            from spacy_transfer.experiments.hidden import named_models
             from spacy_transfer.experiments.report import write_report
+
+            rows, models = read_rows(results), named_models(hidden or [])
+            written = write_report(rows, output or results[0].parent / "report", models)
         except ImportError as error:
             raise ImportError(
                 f"reports need an extra: pip install 'spacy-transfer[report]' ({error})"
             ) from error
 
-        for path in write_report(read_rows(results), output or results[0].parent / "report"):
+        for path in written:
             print(path)

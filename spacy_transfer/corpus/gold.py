@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 
 from spacy.tokens import Doc
 from spacy.tokens import Span as DocSpan
@@ -83,6 +84,16 @@ def token_tags(example: Example) -> list[str] | None:
     if _same_tokens(example):
         return [token.tag_ for token in example.reference]
     return [tag or "" for tag in example.get_aligned("TAG", as_string=True)]
+
+
+def annotated_spans(doc: Doc, layer: str) -> Iterator[DocSpan]:
+    """What `layer` annotates in `doc`: entities, spans of the group, or each token with a tag."""
+    if layer == "ents":
+        yield from doc.ents
+    elif layer == "tag":
+        yield from (doc[token.i : token.i + 1] for token in doc if token.tag)
+    else:
+        yield from doc.spans.get(_key(layer), ())
 
 
 def labels_in(example: Example, layer: str) -> Counter[str]:

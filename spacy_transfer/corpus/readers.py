@@ -22,6 +22,7 @@ import itertools
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,25 +105,26 @@ def kept_places(count: int, rate: float, seed: int) -> frozenset[int]:
     return frozenset(places[: max(1, round(rate * count))])
 
 
+@dataclass(frozen=True)
 class TaskCorpus:
     """The labelled examples of one task: calling it with `nlp` streams them in file order.
 
     A document with unknown spaces keeps its tokens; any other is tokenised by `nlp`, as in
-    `spacy.Corpus.v1`, which also says how `max_length` cuts.
+    `spacy.Corpus.v1`, which also says how `max_length` cuts. Corpora with the same
+    settings are equal.
     """
 
-    def __init__(
-        self, path: Path, layer: str, max_length: int, limit: int, rate: float, rate_seed: int
-    ) -> None:
-        check_layer(layer)
-        check_rate(rate)
-        shards(path)
-        self.path = path
-        self.layer = layer
-        self._limit = limit or None
-        self._rate = rate
-        self._rate_seed = rate_seed
-        self._corpus = Corpus(path, max_length=max_length)
+    path: Path
+    layer: str
+    max_length: int
+    limit: int
+    rate: float
+    rate_seed: int
+
+    def __post_init__(self) -> None:
+        check_layer(self.layer)
+        check_rate(self.rate)
+        shards(self.path)
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Yield every example once.
@@ -131,8 +133,8 @@ class TaskCorpus:
         or none with annotation of the layer.
         """
         count, annotated = 0, False
-        docs = self._kept(read_docs(self.path, nlp.vocab))
-        for example in self._corpus.make_examples(nlp, docs):
+        corpus = Corpus(self.path, max_length=self.max_length)
+        for example in corpus.make_examples(nlp, self._kept(read_docs(self.path, nlp.vocab))):
             count += 1
             annotated = annotated or is_annotated(example.reference, self.layer)
             yield example
@@ -149,11 +151,11 @@ class TaskCorpus:
 
     def _kept(self, items: Iterator[Item]) -> Iterator[Item]:
         """What the rate and the limit keep of one item a document."""
-        if self._rate < 1:
+        if self.rate < 1:
             count = sum(1 for _ in read_lengths(self.path))
-            places = kept_places(count, self._rate, self._rate_seed)
+            places = kept_places(count, self.rate, self.rate_seed)
             items = (item for place, item in enumerate(items) if place in places)
-        return itertools.islice(items, self._limit)
+        return itertools.islice(items, self.limit or None)
 
 
 def task_corpus(
@@ -204,7 +206,7 @@ class TaskStreams:
     ) -> None:
         self.tasks = list(corpora)
         self._nlp = nlp
-        self._corpora = corpora
+        self.corpora = corpora
         self.seed = seed
         self._size = shuffle_buffer
         self._kept: dict[str, list[Example]] = {}
@@ -221,7 +223,7 @@ class TaskStreams:
 
         Raises ValueError for a task without a corpus, and as `weights`.
         """
-        if task not in self._corpora:
+        if task not in self.corpora:
             raise ValueError(f"there is no corpus of task {task!r}: set [corpora.train.{task}]")
         for epoch in itertools.count():
             rng = random.Random(f"{self.seed}/{task}/{epoch}")
@@ -261,7 +263,7 @@ class TaskStreams:
         if task in self._kept:
             yield from self._kept[task]
             return
-        corpus = self._corpora[task]
+        corpus = self.corpora[task]
         kept: list[Example] | None = []
         for example in corpus(self._nlp):
             mark(example.reference, task, corpus.layer)

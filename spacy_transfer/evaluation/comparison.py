@@ -7,14 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import spacy
-from spacy.language import Language
 
-from spacy_transfer.corpus.gold import is_annotated
-from spacy_transfer.corpus.readers import TaskCorpus, task_corpus
-from spacy_transfer.evaluation.counts import Counts, count_correct, predicted
+from spacy_transfer.corpus.readers import task_corpus
+from spacy_transfer.evaluation.counts import count_correct
+from spacy_transfer.evaluation.pipelines import annotate, layer_of
 from spacy_transfer.evaluation.significance import DRAWS, Floats, bootstrap, f1, randomisation_test
 from spacy_transfer.evaluation.table import markdown_table
-from spacy_transfer.pipeline.base import TransferPipe
 
 
 class Estimate(NamedTuple):
@@ -67,8 +65,10 @@ def compare(
         CorpusError: a corpus that cannot be read, or without annotation of the layer.
     """
     pipelines = {model: spacy.load(model) for model in models}
-    corpus = task_corpus(test, layer or _layer_of(pipelines))
-    first, second = (_counts(model, pipelines[model], corpus) for model in models)
+    corpus = task_corpus(test, layer or layer_of(pipelines))
+    first, second = (
+        count_correct(annotate(model, pipelines[model], corpus), corpus.layer) for model in models
+    )
     scores = 100 * bootstrap(np.stack([first, second]), resamples=draws, seed=seed)
     of_first, of_second = (100 * float(f1(counts.sum(0))) for counts in (first, second))
     return Comparison(
@@ -92,38 +92,6 @@ def comparison_table(comparison: Comparison) -> str:
     ):
         lines.append([name, f"{value:{sign}.2f}", f"{low:{sign}.2f} to {high:{sign}.2f}"])
     return markdown_table(lines)
-
-
-def _layer_of(pipelines: dict[str, Language]) -> str:
-    layers = set()
-    for model, nlp in pipelines.items():
-        found = {
-            pipe.cfg["tasks"][pipe.task]["layer"]
-            for _, pipe in nlp.pipeline
-            if isinstance(pipe, TransferPipe)
-        }
-        if len(found) != 1:
-            raise ValueError(
-                f"{model}: expected transfer components for one layer, found "
-                f"{', '.join(sorted(found)) or 'none'}: say with --layer what to compare"
-            )
-        layers |= found
-    if len(layers) != 1:
-        raise ValueError(
-            f"{' and '.join(pipelines)} tag {' and '.join(sorted(layers))}: expected one layer, or "
-            "--layer to say which to compare"
-        )
-    return str(layers.pop())
-
-
-def _counts(model: str, nlp: Language, corpus: TaskCorpus) -> Counts:
-    examples = predicted(nlp, corpus(nlp))
-    if not any(is_annotated(example.predicted, corpus.layer) for example in examples):
-        raise ValueError(
-            f"{model}: expected a pipeline that annotates layer {corpus.layer!r}; "
-            f"it has {', '.join(nlp.pipe_names) or 'no component'}"
-        )
-    return count_correct(examples, corpus.layer)
 
 
 def _interval(values: Floats) -> tuple[float, float]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from spacy.language import Language
+from spacy.tokens import Span
 from spacy.training import Example
 
 from spacy_transfer.corpus.gold import check_layer, is_annotated
@@ -16,6 +17,7 @@ from spacy_transfer.pipeline.transfer_tagger import judged_tags
 
 Counts = NDArray[np.int64]
 """[..., sentences, 3]: how many annotations are correct, how many are predicted, how many gold."""
+_Annotation = tuple[str, int, int]  # label, start and end
 
 
 def predicted(nlp: Language, examples: Iterable[Example]) -> list[Example]:
@@ -33,19 +35,32 @@ def count_correct(examples: Sequence[Example], layer: str) -> Counts:
     entity that is predicted where the reference does not know.
     """
     check_layer(layer)
-    kind, _, key = layer.partition(":")
     counts = np.zeros((len(examples), 3), dtype=np.int64)
     for row, example in zip(counts, examples, strict=True):
         if not is_annotated(example.reference, layer):
             continue
-        if kind == "ents":
-            row[:] = _entities(example)
-        elif kind == "tag":
+        if layer == "tag":
             hits = [hit for _, hit in judged_tags(example)]
             row[:] = sum(hits), len(hits), len(hits)
         else:
-            row[:] = _spans(example, key)
+            found, gold = _found_and_gold(example, layer)
+            row[:] = len(gold.intersection(found)), len(found), len(gold)
     return counts
+
+
+def judged_spans(example: Example, layer: str) -> Iterator[tuple[Span, bool]]:
+    """Each gold annotation of the reference, and whether `count_correct` counts it as correct.
+
+    They come in text order. Of tags that is each token that has one, as a span.
+    """
+    reference = example.reference
+    if layer == "tag":
+        yield from ((reference[token.i : token.i + 1], hit) for token, hit in judged_tags(example))
+    elif is_annotated(reference, layer):
+        found, gold = _found_and_gold(example, layer)
+        for annotation in sorted(gold, key=lambda annotation: annotation[1:]):
+            _, start, end = annotation
+            yield reference[start:end], annotation in found
 
 
 def pack(counts: Counts) -> str:
@@ -63,7 +78,11 @@ def unpack(text: str) -> Counts:
     return counts
 
 
-def _entities(example: Example) -> tuple[int, int, int]:
+def _found_and_gold(example: Example, layer: str) -> tuple[list[_Annotation], set[_Annotation]]:
+    return _entities(example) if layer == "ents" else _spans(example, layer.partition(":")[2])
+
+
+def _entities(example: Example) -> tuple[list[_Annotation], set[_Annotation]]:
     # As `spacy.scorer.get_ner_prf` does it, which keeps its counts to itself.
     reference = example.reference
     gold = {(ent.label_, ent.start, ent.end) for ent in reference.ents}
@@ -74,10 +93,10 @@ def _entities(example: Example) -> tuple[int, int, int]:
             start, end = int(tokens[0]), int(tokens[-1]) + 1
             if all(token.ent_iob for token in reference[start:end]):
                 found.append((ent.label_, start, end))
-    return len(gold.intersection(found)), len(found), len(gold)
+    return found, gold
 
 
-def _spans(example: Example, key: str) -> tuple[int, int, int]:
+def _spans(example: Example, key: str) -> tuple[list[_Annotation], set[_Annotation]]:
     # As `spacy.scorer.Scorer.score_spans` for `spacy.spancat_scorer.v1`.
     spans = example.predicted.spans.get(key, [])
     aligned = example.get_aligned_spans_x2y(spans, allow_overlap=True)
@@ -85,4 +104,4 @@ def _spans(example: Example, key: str) -> tuple[int, int, int]:
         {(span.label_, span.start, span.end) for span in group}
         for group in (aligned, example.reference.spans[key])
     )
-    return len(gold & found), len(found), len(gold)
+    return list(found), gold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from markupsafe import Markup
 from spacy_transfer.evaluation.intervals import Interval
 from spacy_transfer.evaluation.significance import ALPHA, DRAWS
 from spacy_transfer.experiments.figures import draw, save
+from spacy_transfer.experiments.hidden import describe, draw_panels, make_panels
 from spacy_transfer.experiments.pivot import MARK, Pivot, pivot_tables
 from spacy_transfer.experiments.results import Row
 from spacy_transfer.experiments.significance import Differences, differences_of, pairs_of
@@ -24,8 +25,14 @@ _HEADER = ["Target", "Rate", "Method", "Sources", "Seeds", "Score", "Gain"]
 _PUBLISHED = ["Published", "Published gain"]
 
 
-def write_report(rows: Sequence[Row], output: Path) -> list[Path]:
-    """Write `report.html`, `tables.md` and a figure for each target; their paths."""
+def write_report(
+    rows: Sequence[Row], output: Path, hidden: Mapping[str, str] | None = None
+) -> list[Path]:
+    """Write `report.html`, `tables.md` and a figure for each target; their paths.
+
+    `hidden` names pipelines whose hidden states are drawn: see `make_panels`.
+    """
+    panels = make_panels(hidden or {})
     cells = summarize(rows)
     pairs = pairs_of(cells)
     differences = differences_of(pairs)
@@ -49,6 +56,15 @@ def write_report(rows: Sequence[Row], output: Path) -> list[Path]:
                 "rows": [line[1:] for line in body],
             }
         )
+    states = None
+    if panels:
+        paths = save(draw_panels(panels), output / "hidden")
+        written += paths
+        states = {
+            "svg": Markup(_inline(paths[0].read_text(encoding="utf-8"))),
+            "summary": ", ".join(f"{p.name}: label-aware MMD {p.mmd:.2f}" for p in panels),
+            "description": describe(panels),
+        }
     environment = Environment(
         loader=PackageLoader("spacy_transfer.experiments", "."),
         autoescape=True,
@@ -59,6 +75,7 @@ def write_report(rows: Sequence[Row], output: Path) -> list[Path]:
         note=note,
         pivots=pivots,
         sections=sections,
+        states=states,
         about=_about(rows),
     )
     tables = [markdown(table(cells, differences)), *(_markdown_pivot(pivot) for pivot in pivots)]

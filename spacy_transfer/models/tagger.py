@@ -174,6 +174,23 @@ def n_best(
     ]
 
 
+def hidden_states(model: TransferModel, inputs: TaskDocs) -> list[NDArray[np.float32]]:
+    """The encoder's state of each token of each Doc, [tokens, hidden], in evaluation mode.
+
+    These are what La-MMD compares; the CRF reads them through the projection, if there is one.
+    """
+    shim = shim_of(model)
+    network = shim.network.eval()
+    [group] = _group(shim, [inputs])
+    with torch.no_grad():
+        states = network.hidden(group.tokens, inputs.task).float().cpu().numpy()
+    index, lengths = group.tokens.words.index(group.parts[0].ranks)
+    return [
+        states[row[:length]]
+        for row, length in zip(index.cpu().numpy(), lengths.tolist(), strict=True)
+    ]
+
+
 def _group(shim: TransferShim, inputs: list[TaskDocs]) -> list[GroupBatch]:
     """Put tasks that share a word level into one batch."""
     groups: dict[str, list[TaskDocs]] = {}

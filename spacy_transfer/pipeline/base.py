@@ -18,6 +18,7 @@ from thinc.api import Optimizer, set_dropout_rate
 
 from spacy_transfer.corpus.annotate import set_tags
 from spacy_transfer.corpus.gold import check_layer, gold_tags
+from spacy_transfer.corpus.label_map import matched_labels
 from spacy_transfer.corpus.marks import TARGET, task_of, weight_of
 from spacy_transfer.corpus.schemes import TagScheme
 from spacy_transfer.models.optimizer import adagrad
@@ -26,6 +27,7 @@ from spacy_transfer.models.tagger import (
     Prediction,
     TaskDocs,
     TransferModel,
+    hidden_states,
     n_best,
     shim_of,
 )
@@ -221,6 +223,34 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         """The tags behind predicted ids."""
         names = self.task_tags(self.task).names
         return [names[number] for number in ids.tolist()]
+
+    def hidden(self, docs: Iterable[Doc], task: str = TARGET) -> list[NDArray[np.float32]]:
+        """The hidden states of each Doc as a text of `task`, [tokens, hidden].
+
+        ValueError for an unknown task, and before the component has weights.
+        """
+        self._require_task(task)
+        docs = list(docs)
+        width = self.model.attrs["encoder"].word_width
+        states = [np.zeros((0, width), dtype=np.float32)] * len(docs)
+        for indices in _by_length([len(doc) for doc in docs]):
+            of_batch = hidden_states(self.model, TaskDocs(task, [docs[i] for i in indices]))
+            for i, of_doc in zip(indices, of_batch, strict=True):
+                states[i] = of_doc
+        return states
+
+    def matched_labels(self, source: str) -> list[tuple[str, str]]:
+        """The pairs of a target and a source label that mean the same.
+
+        There are none between a layer of tags and one of spans. ValueError for an unknown task.
+        """
+        self._require_task(source)
+        target, of_source = (self.cfg["tasks"][task] for task in (TARGET, source))
+        if (target["layer"] == "tag") != (of_source["layer"] == "tag"):
+            return []
+        in_head = self._sharing(self.tasks).head_of(source) == TARGET
+        label_map = self.cfg["renamed" if in_head else "label_map"]
+        return matched_labels(target["labels"], of_source["labels"], label_map)
 
     # Training
 

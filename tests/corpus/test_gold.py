@@ -5,7 +5,13 @@ import spacy
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
-from spacy_transfer.corpus.gold import gold_spans, gold_tags, is_annotated, labels_in
+from spacy_transfer.corpus.gold import (
+    annotated_spans,
+    gold_spans,
+    gold_tags,
+    is_annotated,
+    labels_in,
+)
 from spacy_transfer.corpus.marks import TARGET, layer_of, mark, task_of
 
 NLP = spacy.blank("en")
@@ -150,3 +156,16 @@ def test_overlap_names_the_group_and_the_places() -> None:
 def test_unknown_layer(layer: str) -> None:
     with pytest.raises(ValueError, match="expected 'ents', 'tag' or 'spans:KEY'"):
         gold_tags(example_of(with_ents(SPANS)), layer, "BIO")
+
+
+def test_what_a_layer_annotates() -> None:
+    tagged = doc_of(WORDS)
+    tagged[1].tag_, tagged[3].tag_ = "NNP", "JJ"
+    for doc, layer, texts in (
+        (with_ents(SPANS), "ents", ["Ann Lee", "New York"]),
+        (with_group([*SPANS, (0, 1, "PER")]), "spans:np", ["Ann Lee", "New York", "Ann"]),
+        (tagged, "tag", ["Lee", "New"]),
+        (tagged, "ents", []),
+        (tagged, "spans:np", []),
+    ):
+        assert [span.text for span in annotated_spans(doc, layer)] == texts

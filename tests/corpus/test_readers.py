@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import spacy
 from confection import ConfigValidationError
+from spacy.language import Language
 from spacy.tokens import Doc, DocBin
+from spacy.training import Corpus
 from spacy.util import load_config_from_str, registry
 
 from spacy_transfer.corpus.errors import CorpusError
@@ -255,24 +257,30 @@ def test_the_buffer_bounds_memory() -> None:
     assert 20 <= most <= 23
 
 
-def test_a_larger_corpus_is_streamed_with_a_bounded_number_alive(folder: Path) -> None:
+def test_a_larger_corpus_is_streamed_with_a_bounded_number_alive(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alive: weakref.WeakSet[object] = weakref.WeakSet()
-    corpus = task_corpus(folder)
-
     most = 0
-    original = corpus._corpus.make_examples
+    original = Corpus.make_examples
 
-    def counting(nlp: object, docs: Iterator[Doc]) -> Iterator[object]:
-        for example in original(nlp, docs):
+    def counting(self: Corpus, nlp: Language, docs: Iterator[Doc]) -> Iterator[object]:
+        for example in original(self, nlp, docs):
             alive.add(example.reference)  # an Example takes no weak references
             yield example
             del example
 
-    corpus._corpus.make_examples = counting
-    streams = transfer_corpus(corpus, shuffle_buffer=5)(NLP)
+    monkeypatch.setattr(Corpus, "make_examples", counting)
+    streams = transfer_corpus(task_corpus(folder), shuffle_buffer=5)(NLP)
     for _ in itertools.islice(streams.stream(TARGET), 90):
         most = max(most, len(alive))
     assert 5 <= most <= 10
+
+
+def test_corpora_with_the_same_settings_are_equal(folder: Path) -> None:
+    assert task_corpus(folder, rate=0.5) == task_corpus(folder, rate=0.5)
+    for other in ({"rate_seed": 1}, {"rate": 0.4}, {"limit": 3}, {"layer": "tag"}):
+        assert task_corpus(folder, rate=0.5) != task_corpus(folder, **{"rate": 0.5, **other})
 
 
 def test_a_small_corpus_is_read_once(folder: Path) -> None:

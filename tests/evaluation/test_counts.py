@@ -16,7 +16,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_transfer.corpus.marks import TARGET
-from spacy_transfer.evaluation.counts import count_correct, pack, predicted, unpack
+from spacy_transfer.evaluation.counts import count_correct, judged_spans, pack, predicted, unpack
 from spacy_transfer.evaluation.significance import f1
 from spacy_transfer.pipeline.transfer_ner import score_entities
 from spacy_transfer.pipeline.transfer_tagger import score_tags
@@ -80,6 +80,8 @@ def test_totals_give_the_scores_of_the_scorers(
         assert f1(counts.sum(0)) == pytest.approx(scores[f"{prefix}_f"], abs=1e-12)
         assert correct / found == pytest.approx(scores[f"{prefix}_p"], abs=1e-12)
         assert correct / gold == pytest.approx(scores[f"{prefix}_r"], abs=1e-12)
+    hits = [hit for example in some for _, hit in judged_spans(example, layer)]
+    assert (sum(hits), len(hits)) == (correct, gold)
     # What is gold does not depend on who predicts: sentences of two systems are paired by it.
     others = [Example(doc_of(rng), example.reference) for example in some]
     assert (count_correct(others, layer)[:, 2] == counts[:, 2]).all()
