@@ -23,11 +23,11 @@ def test_the_crf_reads_these_states(trained: Language, task: str) -> None:
     assert [of_doc.shape for of_doc in states] == [(len(doc), 24) for doc in docs]
     head = network.head(task)
     pipe.task = task
-    for doc, of_doc, ids in zip(docs[:-1], states, pipe.predict(docs), strict=False):
+    for doc, of_doc, found in zip(docs[:-1], states, pipe.predict(docs), strict=False):
         emissions = head.emission(torch.from_numpy(of_doc))[None]
         lengths = torch.tensor([len(doc)])
         tags = head.crf.decode(emissions, lengths, network.constraints[task].get())
-        assert tags[0].tolist() == ids.tolist()
+        assert tags[0].tolist() == found.tags.tolist()
         np.testing.assert_allclose(pipe.hidden([doc], task)[0], of_doc, atol=1e-5)
 
 
