@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from spacy_transfer.cli.batch_size import batch_size
+from spacy_transfer.cli.calibrate import calibrate
 from spacy_transfer.cli.cases import cases
 from spacy_transfer.cli.compare import compare
 from spacy_transfer.cli.convert import convert
@@ -36,6 +37,7 @@ app.command(context_settings=_SETTINGS)(train)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(cases)
+app.command()(calibrate)
 app.command()(scores)
 app.command()(experiment)
 app.command()(report)

@@ -158,13 +158,13 @@ def forward(
 
 
 def n_best(
-    model: TransferModel, docs: TaskDocs, n: int
+    model: TransferModel, docs: TaskDocs, n: int, temperature: float = 1.0
 ) -> list[list[tuple[NDArray[np.int64], float]]]:
     """For each Doc its most probable sequences of tag ids, at most n, with their probabilities."""
     shim = shim_of(model)
     network = shim.network.eval()
     [batch] = _group(shim, [docs])
-    tags, logs, lengths = network.n_best(batch, n)
+    tags, logs, lengths = network.n_best(batch, n, temperature)
     probabilities = logs.exp().tolist()
     return [
         [(path[:length], p) for path, p in zip(paths, of_paths, strict=True) if p > 0.0]

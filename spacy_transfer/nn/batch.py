@@ -95,6 +95,8 @@ class Segments(NamedTuple):
     """[labels]: is the tag part of a segment? O is not."""
     continues: Tensor
     """[labels, labels]: does the tag of the column go on with the segment of the row's?"""
+    temperature: float = 1.0
+    """What all scores are divided by before they are probabilities."""
 
 
 @dataclass(frozen=True)

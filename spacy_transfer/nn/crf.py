@@ -53,6 +53,20 @@ class CRF(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
+    def at_temperature(self, temperature: float) -> CRF:
+        """A CRF whose scores are divided by a temperature, apart from this one's parameters. With
+        emissions divided by it too, the best sequences stay the best, and their probabilities are
+        flatter (above 1) or steeper. ValueError for one that is not above 0."""
+        if not temperature > 0:
+            raise ValueError(f"a temperature must be above 0; found {temperature}")
+        if temperature == 1:
+            return self
+        scaled = CRF(len(self.start)).to(self.start)
+        with torch.no_grad():
+            for of_scaled, parameter in zip(scaled.parameters(), self.parameters(), strict=True):
+                of_scaled.copy_(parameter / temperature)
+        return scaled
+
     def log_partition(
         self, emissions: Tensor, lengths: Tensor, constraints: Constraints | None = None
     ) -> Tensor:

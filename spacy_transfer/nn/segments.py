@@ -29,6 +29,7 @@ def segment_posteriors(
     A posterior Markov chain goes backwards as well: P(y_i .. y_j) is P(y_j) times the product of
     P(y_t | y_t+1). What goes on behind the last token is taken off.
     """
+    crf, emissions = crf.at_temperature(segments.temperature), emissions / segments.temperature
     messages, marginals = crf.messages(emissions, lengths, constraints)
     transitions = crf.transitions.to(messages.dtype)
     if constraints is not None:

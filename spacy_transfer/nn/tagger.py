@@ -269,7 +269,9 @@ class TransferTagger(nn.Module):
             return {part.part.task: self._decode(part) for part in parts}
 
     @torch.no_grad()
-    def n_best(self, batch: GroupBatch, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    def n_best(
+        self, batch: GroupBatch, n: int, temperature: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The n most probable tag sequences of the sentences of one task: tags [s, n, time], their
         log-probabilities [s, n], -inf where there are fewer, and lengths [s] on the CPU."""
         with torch.autocast(batch.tokens.rows.device.type, enabled=False):
@@ -277,7 +279,8 @@ class TransferTagger(nn.Module):
             task = part.part.task
             head = self.head(task)
             emissions = part.emissions(head, self.projections[task])
-            tags, logs = n_best(head.crf, emissions, part.lengths, n, self._constraints(task))
+            crf, emissions = head.crf.at_temperature(temperature), emissions / temperature
+            tags, logs = n_best(crf, emissions, part.lengths, n, self._constraints(task))
             return tags, logs, part.lengths
 
     def _encode(self, batch: list[GroupBatch]) -> list[TaggedPart]:
@@ -297,7 +300,8 @@ class TransferTagger(nn.Module):
         tags = head.crf.decode(emissions, lengths, constraints)
         posteriors = None
         if segments is not None:
-            segments = Segments(*(send(of_tags, emissions.device) for of_tags in segments))
+            counted, continues = (send(of_tags, emissions.device) for of_tags in segments[:2])
+            segments = Segments(counted, continues, segments.temperature)
             posteriors = segment_posteriors(
                 head.crf, emissions, tags, lengths, segments, constraints
             )

@@ -94,6 +94,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             "label_map": None,
             "renamed": {},
             "target_words": [],
+            "temperature": 1.0,
         }
         self._tags: dict[str, TaskTags] = {}
 
@@ -114,6 +115,18 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
     def task(self, name: str) -> None:
         self._require_task(name)
         self.cfg["task"] = name
+
+    @property
+    def temperature(self) -> float:
+        """What scores are divided by before they are probabilities, saved with the component:
+        `spacy transfer calibrate` finds the best one. ValueError when set to 0 or less."""
+        return float(self.cfg.get("temperature", 1.0))
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        if not value > 0:
+            raise ValueError(f"a temperature must be above 0; found {value}")
+        self.cfg["temperature"] = value
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -190,7 +203,9 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         """What is predicted for each Doc; ValueError before there are labels and weights."""
         docs = list(docs)
         predicted = [Prediction(np.zeros(0, dtype=np.int64))] * len(docs)
-        segments = self.task_tags(self.task).segments() if self.confidence else None
+        segments = None
+        if self.confidence is not None:
+            segments = self.task_tags(self.task).segments(self.temperature)
         for indices in _by_length([len(doc) for doc in docs]):
             batch = [TaskDocs(self.task, [docs[i] for i in indices], segments=segments)]
             output = self.model.predict(batch)
@@ -216,7 +231,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         if not len(doc):
             return [Reading([], 1.0)]
         layer = self.cfg["tasks"][self.task]["layer"]
-        [found] = n_best(self.model, TaskDocs(self.task, [doc]), n)
+        [found] = n_best(self.model, TaskDocs(self.task, [doc]), n, self.temperature)
         return [reading_of(doc, layer, self.tag_names(tags), p) for tags, p in found]
 
     def tag_names(self, ids: TagIds) -> list[str]:

@@ -74,12 +74,14 @@ class TaskTags:
                 f"was initialised with {', '.join(self.task.labels)}"
             ) from None
 
-    def segments(self) -> Segments:
+    def segments(self, temperature: float = 1.0) -> Segments:
         """How the head's tags make up spans, or, of plain tags, single tokens."""
         count = len(self)
         if self.scheme is None:
-            return Segments(torch.ones(count, dtype=torch.bool), torch.zeros(count, count).bool())
-        return Segments(*map(torch.from_numpy, continuing(self._head_tags)))
+            all_tags, never = torch.ones(count).bool(), torch.zeros(count, count).bool()
+            return Segments(all_tags, never, temperature)
+        inside, continues = map(torch.from_numpy, continuing(self._head_tags))
+        return Segments(inside, continues, temperature)
 
     def constraints(self) -> Constraints:
         """What decoding allows: the scheme's transitions between the task's own tags."""

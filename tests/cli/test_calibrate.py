@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.language import Language
+
+from spacy_transfer.corpus.marks import TARGET
+from tests.cli.running import exit_code
+from tests.conftest import blank
+
+run = partial(exit_code, "calibrate")
+
+
+def test_a_calibrated_pipeline_and_its_diagram(
+    trained: Language,
+    corpus_files: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, output = tmp_path / "model", tmp_path / "calibrated"
+    trained.to_disk(model)
+    dev, test = corpus_files(TARGET, 20, seed=1), corpus_files(TARGET, 20, seed=2)
+    assert run(model, dev, "--output", output, "--test", test) == 0
+    out = capsys.readouterr().out
+    for row in ("dev, before", "dev, after", "test, before", "test, after"):
+        assert f"| {row}" in out
+    for ending in ("svg", "png"):
+        assert (output / f"reliability.{ending}").stat().st_size > 1000
+    pipe = spacy.load(output).get_pipe("transfer_ner")
+    assert f"temperature {pipe.temperature:.3f}: {output}" in out
+    assert pipe.temperature != 1.0
+    assert spacy.load(model).get_pipe("transfer_ner").temperature == 1.0
+
+
+def test_what_cannot_be_calibrated(
+    corpus_files: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blank().to_disk(tmp_path / "blank")
+    dev, output = corpus_files(TARGET, 2), tmp_path / "out"
+    assert run(tmp_path / "blank", dev, "--output", output) == 1
+    assert "blank: expected one transfer component; found 0" in capsys.readouterr().err
+    assert not output.exists()
