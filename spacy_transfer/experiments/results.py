@@ -18,6 +18,8 @@ Row = dict[str, Any]
 COUNTS = "test_counts"
 """What the run got right in each test sentence: packed in a file, an array in a row that is read.
 Results of versions that did not keep it lack it."""
+HISTORY = "history"
+"""Step, seconds of training and dev score of each evaluation, which old results lack as well."""
 
 _NEEDED = {"experiment", "target", "sources", "method", "rate", "seed", "vectors", "published"}
 _NEEDED |= {"score", "key", "dev_score", "test_score"}
