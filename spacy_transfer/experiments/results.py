@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def row_of(key: str, run: Run, result: dict[str, Any]) -> Row:
         "vectors": run.vectors and Path(run.vectors).name,
         "published": run.published,
         "reference": run.reference,
+        "swept": run.swept and asdict(run.swept),
         "score": run.score,
         "key": key,
         **result,

@@ -7,9 +7,10 @@ import pytest
 
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.experiments.grid import read_grid, runs_of
-from spacy_transfer.experiments.run import config_of, key_of
+from spacy_transfer.experiments.run import Swept, config_of, key_of
 
 ROOT = Path(__file__).parents[2]
+ALPHA = "components.transfer_ner.model.objective.alpha"
 GRIDS = sorted((ROOT / "benchmarks").rglob("*.yml"))
 
 
@@ -67,6 +68,90 @@ def test_vectors_of_a_target_are_a_choice(edit: Callable[[str, str], Path]) -> N
     runs = list(runs_of(read_grid(path), path.parent, path.parent))
     assert len(runs) == 20
     assert {run.vectors for run in runs} == {str(path.parent / "folder"), "numpy"}
+
+
+SWEEP = f"{{config: small.cfg, sweep: {{{ALPHA}: [0, 0.5]}}}}"
+COST = "components.transfer_ner.model.objective.cost"
+
+
+def test_a_sweep_is_a_method_for_each_value(edit: Callable[[str, str], Path]) -> None:
+    edit("{config: small.cfg}", SWEEP)
+    edit("{La-DTL: 45.5}", "{'La-DTL, alpha 0.5': 45.5}")
+    path = edit("name: small", "name: small\nreference: La-DTL, alpha 0")
+    found = list(runs_of(read_grid(path), path.parent, path.parent))
+    assert [(run.method, run.seed, run.published) for run in found[4:8]] == [
+        ("La-DTL, alpha 0", 0, None),
+        ("La-DTL, alpha 0", 1, None),
+        ("La-DTL, alpha 0.5", 0, 45.5),
+        ("La-DTL, alpha 0.5", 1, 45.5),
+    ]
+    assert [run.swept for run in found[4:8:2]] == [
+        Swept("La-DTL", ALPHA, 0),
+        Swept("La-DTL", ALPHA, 0.5),
+    ]
+    assert found[4].reference == "La-DTL, alpha 0"
+    assert len(found) == 14
+    # It is the run of a method with that setting, and no setting of its runs undoes it.
+    key = key_of(found[6])
+    edit(SWEEP, f"{{config: small.cfg, settings: {{{ALPHA}: 0.5}}}}")
+    edit("'La-DTL, alpha 0.5'", "La-DTL")
+    edit("reference: La-DTL, alpha 0", "reference: La-DTL")
+    assert key_of(list(runs_of(read_grid(path), path.parent, path.parent))[4]) == key
+    edit(f"settings: {{{ALPHA}: 0.5}}", f"sweep: {{{ALPHA}: [0.5]}}")
+    edit("published: {La-DTL: 45.5}", f"settings: {{{ALPHA}: 7}}")
+    edit("reference: La-DTL", "reference: none")
+    assert key_of(list(runs_of(read_grid(path), path.parent, path.parent))[4]) == key
+
+
+def test_settings_are_swept_one_at_a_time(edit: Callable[[str, str], Path]) -> None:
+    path = edit("{config: small.cfg}", SWEEP.replace("[0, 0.5]", f"[0.5], {COST}: [0, 5]"))
+    edit("{La-DTL: 45.5}", "{}")
+    found = list(runs_of(read_grid(path), path.parent, path.parent))[4:10:2]
+    assert [run.method for run in found] == [
+        "La-DTL, alpha 0.5",
+        "La-DTL, cost 0",
+        "La-DTL, cost 5",
+    ]
+    common = {"training.max_steps": 6, "training.eval_frequency": 2}
+    assert [run.settings for run in found] == [
+        {**common, ALPHA: 0.5},
+        {**common, COST: 0},
+        {**common, COST: 5},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("{}", r"expected settings, each with another last name; found \[\]"),
+        (
+            "{training.dropout: [0], a.dropout: [0]}",
+            r"expected settings, each with another last name; found \['training.dropout', 'a.drop",
+        ),
+        ("{training.dropout: []}", r"expected numbers, each once; found \[\]"),
+        ("{training.dropout: [0.1, 0.1]}", r"expected numbers, each once; found \[0.1, 0.1\]"),
+        ("{training.dropout: [0.1, high]}", r"expected numbers, each once; found \[0.1, 'high'\]"),
+        ("{training.dropout: [true]}", r"expected numbers, each once; found \[True\]"),
+        ("{training.dropout: 0.1}", "Input should be a valid list"),
+    ],
+)
+def test_bad_sweeps(edit: Callable[[str, str], Path], sweep: str, message: str) -> None:
+    path = edit("{config: small.cfg}", f"{{config: small.cfg, sweep: {sweep}}}")
+    with pytest.raises(CorpusError, match=rf"grid\.yml:8: methods\.La-DTL\.sweep.*: {message}"):
+        read_grid(path)
+
+
+def test_a_swept_method_by_its_bare_name_is_none_to_compare_with(
+    edit: Callable[[str, str], Path],
+) -> None:
+    edit("{config: small.cfg}", SWEEP)
+    with pytest.raises(
+        CorpusError, match=r"published: unknown 'La-DTL'; expected one of La-DTL, a"
+    ):
+        read_grid(edit("name: small", "name: small\nreference: none"))
+    edit("{La-DTL: 45.5}", "{'La-DTL, alpha 0': 45.5}")
+    with pytest.raises(CorpusError, match=r"reference: unknown 'La-DTL'; expected one of none, La"):
+        read_grid(edit("reference: none", "reference: La-DTL"))
 
 
 @pytest.mark.parametrize(
