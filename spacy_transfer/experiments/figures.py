@@ -113,12 +113,14 @@ def _learning_curves(curves: Sequence[tuple[Cell, list[Point]]]) -> Drawing:
     rate, name = curves[0][0].rate, _name(curves[0][0].score)
     figure, axes = _curves(f"seconds of training, labeling rate {rate:g}", f"{name} on dev (%)")
     ends = []
-    for cell, curve in curves:
+    for number, (cell, curve) in enumerate(curves):
         seconds = [point.seconds for point in curve]
         axes.plot(
             seconds,
             [point.score.mean for point in curve],
             label=cell.label,
+            marker=_MARKERS[number % len(_MARKERS)],
+            markersize=3,
             linestyle="-" if cell.sources else "--",
         )
         low, high = (
@@ -134,12 +136,13 @@ def _learning_curves(curves: Sequence[tuple[Cell, list[Point]]]) -> Drawing:
 def _sweep(swept: Sequence[tuple[Swept, Cell]]) -> Drawing:
     setting = swept[0][0].setting
     name = setting.rpartition(".")[2]
-    figure, axes = _curves(name, f"{_name(swept[0][1].score)} (%)")
     rates = {cell.rate for _, cell in swept}
+    rate = f", labeling rate {swept[0][1].rate:g}" if len(rates) == 1 else ""
+    figure, axes = _curves(name + rate, f"{_name(swept[0][1].score)} (%)")
     curves: dict[str, dict[float, Cell]] = {}
     for place, cell in swept:
         label = label_of(place.method, cell.sources)
-        if len(rates) > 1:
+        if not rate:
             label = f"{label}, rate {cell.rate:g}"
         curves.setdefault(label, {})[place.value] = cell
     for number, (label, by_value) in enumerate(curves.items()):

@@ -84,7 +84,7 @@ def test_a_sweep_is_drawn_against_its_values_and_apart_from_the_rest() -> None:
         "La-DTL from news 20.5 at alpha 0.2, La-DTL from news 10.5 at alpha 0.1"
     )
     axes = axes_of(drawing)
-    assert (axes.get_xlabel(), axes.get_xscale()) == ("alpha", "linear")
+    assert (axes.get_xlabel(), axes.get_xscale()) == ("alpha, labeling rate 0.1", "linear")
     assert list(axes.lines[0].get_xdata()) == [0.1, 0.2]
     assert list(axes.lines[0].get_ydata()) == pytest.approx([10.5, 20.5])
     # Two seeds a point apart: 12.7062 times half a point.
