@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations, product
 from pathlib import Path
 
 import pytest
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.experiments.grid import read_grid, runs_of
-from spacy_transfer.experiments.run import Swept, config_of, key_of
+from spacy_transfer.experiments.grid import Between, read_grid, runs_of
+from spacy_transfer.experiments.run import Run, Swept, config_of, key_of
 
 ROOT = Path(__file__).parents[2]
 ALPHA = "components.transfer_ner.model.objective.alpha"
-GRIDS = sorted((ROOT / "benchmarks").rglob("*.yml"))
+STUDIES = sorted((ROOT / "configs" / "experiments").glob("*.yml"))
+GRIDS = [*STUDIES, *sorted((ROOT / "benchmarks").rglob("*.yml"))]
 
 
 def names(path: Path) -> list[str]:
@@ -232,11 +235,67 @@ def test_every_grid_of_the_project_has_usable_configs(path: Path, tmp_path: Path
     for corpus in grid.corpora.values():
         for name in (corpus.train, corpus.dev, corpus.test, *corpus.vectors):
             (tmp_path / (name or "")).mkdir(parents=True, exist_ok=True)
-    for run in runs_of(grid, path.parent, tmp_path):
+    one_seed = {str(run).rpartition(",")[0]: run for run in runs_of(grid, path.parent, tmp_path)}
+    for run in one_seed.values():
         config = config_of(run, lambda path, files: f"{path}", key_of).interpolate()
         assert config["system"]["seed"] == run.seed
         sources = set() if run.first else {source.name for source in run.sources}
         assert set(config["corpora"]["train"]["sources"]) == sources
+
+
+def study(name: str) -> list[Run]:
+    """The runs of a study of the embedded sample, whose corpora have to be there."""
+    path = ROOT / "configs" / "experiments" / f"{name}.yml"
+    grid = read_grid(path)
+    assert grid.name == name
+    return list(runs_of(grid, path.parent, ROOT / "assets" / "clinical"))
+
+
+@pytest.mark.parametrize("name", [path.stem for path in STUDIES])
+def test_studies_find_the_embedded_sample_and_train_the_same_encoder(name: str) -> None:
+    encoders = []
+    methods = {run.method: run for run in study(name)}
+    for run in (*methods.values(), study("compare")[0]):
+        config = config_of(run, lambda path, files: f"{path}", key_of).interpolate()
+        encoders.append(config["components"]["transfer_ner"]["model"]["encoder"])
+    assert all(encoder == encoders[0] for encoder in encoders)
+    assert (encoders[0]["word_encoder"], encoders[0]["word_layers"]) == ("lstm", 1)
+
+
+def test_the_comparison_is_of_every_method_on_every_pair() -> None:
+    runs = study("compare")
+    specialties = ("cardiology", "respiratory", "neurology", "gastroenterology")
+    alone = {(run.target.name, run.seed): run.method for run in runs if not run.sources}
+    seeds = {run.seed for run in runs}
+    assert alone == dict.fromkeys(product(specialties, seeds), "Non-transfer")
+    methods = {run.method for run in runs if run.sources}
+    assert len(methods) == 9
+    found = [(r.sources[0].name, r.target.name, r.method, r.seed) for r in runs if r.sources]
+    assert sorted(found) == sorted(
+        (*pair, method, seed)
+        for pair in permutations(specialties, 2)
+        for method in methods
+        for seed in seeds
+    )
+    assert {(run.rate, run.reference) for run in runs} == {(0.1, "La-DTL")}
+    of_method = {run.method: run for run in runs}
+    assert len({key_of(run) for run in of_method.values()}) == 10
+    for run in of_method.values():
+        # Batches of the target are as many for each method, and so are those of its source.
+        training = config_of(run, lambda path, files: f"{path}", key_of).interpolate()["training"]
+        alternates = training["batcher"]["@batchers"] == "spacy_transfer.Alternate.v1"
+        assert training["max_steps"] == (800 if alternates else 400)
+        assert training["patience"] >= training["max_steps"]
+
+
+def test_the_search_is_for_settings_that_there_are() -> None:
+    path = ROOT / "configs" / "experiments" / "search.yml"
+    search = read_grid(path).search
+    assert search is not None
+    values = {name: what.low for name, what in search.settings.items() if isinstance(what, Between)}
+    assert len(values) == 3
+    run = study("search")[0]
+    assert key_of(replace(run, settings={**run.settings, **values})) != key_of(run)
 
 
 def test_the_example_of_the_readme(tmp_path: Path) -> None:
