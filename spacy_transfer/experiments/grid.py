@@ -15,7 +15,7 @@ seeds: [0, 1, 2]
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -37,7 +37,7 @@ from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import check_layer
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import check_rate
-from spacy_transfer.experiments.run import CorpusFiles, Run
+from spacy_transfer.experiments.run import CorpusFiles, Run, Swept
 from spacy_transfer.training.config import hint
 
 OneOrMany = Annotated[
@@ -94,9 +94,37 @@ class MethodEntry(ConfigEntry):
     Attributes:
         first: how the source is learned, alone and as a target of its own, where the config starts
             from a source pipeline.
+        sweep: settings, and the numbers each of them is set to while the others stay as they are.
+            Each number makes a method.
     """
 
     first: ConfigEntry | None = None
+    sweep: dict[str, list[Any]] = Field(default_factory=dict)
+
+    @field_validator("sweep")
+    @classmethod
+    def _sweep(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        ends = {_end(setting) for setting in value}
+        if not 0 < len(value) == len(ends):
+            raise ValueError(f"expected settings, each with another last name; found {[*value]}")
+        for values in value.values():
+            numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+            if not numbers or not 0 < len(values) == len(set(values)):
+                raise ValueError(f"expected numbers, each once; found {[*values]}")
+        return value
+
+    def variants(self, name: str) -> dict[str, Swept | None]:
+        """What a method of this name stands for: itself, or one for each value of its sweep."""
+        return {
+            f"{name}, {_end(setting)} {value}": Swept(name, setting, value)
+            for setting, values in self.sweep.items()
+            for value in values
+        } or {name: None}
+
+
+def _end(setting: str) -> str:
+    """The last part of a dotted name."""
+    return setting.rpartition(".")[2]
 
 
 class RunsEntry(_Strict):
@@ -198,8 +226,9 @@ def read_grid(path: Path) -> Grid:
         place = ".".join(map(str, first["loc"]))
         message = f"{place}: {first['msg'].removeprefix('Value error, ')}"
         raise CorpusError(path, _line(document, first["loc"]), message) from error
-    if grid.reference is not None and grid.reference not in grid.methods:
-        message = f"reference: unknown {grid.reference!r}{hint(grid.reference, grid.methods)}"
+    variants = _variants(grid, grid.methods)
+    if grid.reference is not None and grid.reference not in variants:
+        message = f"reference: unknown {grid.reference!r}{hint(grid.reference, variants)}"
         raise CorpusError(path, _line(document, ("reference",)), message)
     for number, entry in enumerate(grid.runs):
         _check_entry(path, document, grid, number, entry)
@@ -211,16 +240,16 @@ def _check_entry(path: Path, document: Any, grid: Grid, number: int, entry: Runs
         place = ("runs", number, key)
         raise CorpusError(path, _line(document, place), f"runs.{number}.{key}: {message}")
 
-    for key, names, known in (
-        ("target", [entry.target], grid.corpora),
-        ("sources", entry.sources, grid.corpora),
-        ("methods", entry.methods, grid.methods),
-        ("published", list(entry.published), dict.fromkeys(entry.methods)),
-    ):
+    def check(key: str, names: Iterable[str], known: Collection[str]) -> None:
         for name in names:
             if name not in known:
                 expected = hint(name, known) or "; expected one of none, as there are none"
                 fail(key, f"unknown {name!r}{expected}")
+
+    check("target", [entry.target], grid.corpora)
+    check("sources", entry.sources, grid.corpora)
+    check("methods", entry.methods, grid.methods)
+    check("published", entry.published, _variants(grid, entry.methods))
     target = grid.corpora[entry.target]
     for name in target.more_tests:
         if name in grid.corpora:
@@ -252,6 +281,15 @@ def _line(document: Any, place: tuple[Any, ...]) -> int | None:
     return line
 
 
+def _variants(grid: Grid, methods: Iterable[str]) -> dict[str, tuple[str, Swept | None]]:
+    """What some methods stand for, by name: the method of the file, and the value of a sweep."""
+    return {
+        variant: (name, swept)
+        for name in methods
+        for variant, swept in grid.methods[name].variants(name).items()
+    }
+
+
 def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
     """All runs of a grid, in the order of its file; ValueError for a file that is not there.
 
@@ -264,9 +302,9 @@ def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
         target = grid.corpora[entry.target]
         vectors: list[str | None] = [_pipeline(data, name) for name in target.vectors]
         seeds = grid.seeds if entry.seeds is None else entry.seeds
-        for rate, name, vector, seed in product(
-            entry.rates, entry.methods, vectors or [None], seeds
-        ):
+        variants = _variants(grid, entry.methods)
+        for rate, variant, vector, seed in product(entry.rates, variants, vectors or [None], seeds):
+            name, swept = variants[variant]
             method = grid.methods[name]
             first = None
             if method.first is not None:
@@ -275,16 +313,22 @@ def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
                 experiment=grid.name,
                 target=_files(entry.target, target, data),
                 sources=tuple(_files(s, grid.corpora[s], data) for s in entry.sources),
-                method=name,
+                method=variant,
                 config=folder / method.config,
                 rate=rate,
                 seed=seed,
                 vectors=vector,
                 label_map=_label_map(folder, entry.label_map),
-                settings={**grid.settings, **method.settings, **entry.settings},
-                published=entry.published.get(name),
+                settings={
+                    **grid.settings,
+                    **method.settings,
+                    **entry.settings,
+                    **({swept.setting: swept.value} if swept else {}),
+                },
+                published=entry.published.get(variant),
                 first=first,
                 reference=grid.reference,
+                swept=swept,
             )
 
 

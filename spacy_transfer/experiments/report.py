@@ -28,7 +28,7 @@ _PUBLISHED = ["Published", "Published gain"]
 def write_report(
     rows: Sequence[Row], output: Path, hidden: Mapping[str, str] | None = None
 ) -> list[Path]:
-    """Write `report.html`, `tables.md` and a figure for each target; their paths.
+    """Write `report.html`, `tables.md` and the figures of each target; their paths.
 
     `hidden` names pipelines whose hidden states are drawn: see `make_panels`.
     """
@@ -42,16 +42,18 @@ def write_report(
     written, sections = [], []
     for target, score in dict.fromkeys((cell.target, cell.score) for cell in cells):
         of_target = [cell for cell in cells if (cell.target, cell.score) == (target, score)]
-        figure = draw(of_target)
-        name = re.sub(r"[^\w-]+", "-", target)
-        paths = save(figure, output / f"{name}.{score}")
-        written += paths
+        figures = []
+        for name, figure, description in draw(of_target):
+            stem = ".".join(_file_name(part) for part in (target, score, name) if part)
+            paths = save(figure, output / stem)
+            written += paths
+            svg = Markup(_inline(paths[0].read_text(encoding="utf-8")))
+            figures.append({"svg": svg, "description": description})
         header, *body = table(of_target, differences)
         sections.append(
             {
                 "title": f"{target} ({score})",
-                "svg": Markup(_inline(paths[0].read_text(encoding="utf-8"))),
-                "description": ", ".join(f"{c.label} {c.mean.mean:.1f}" for c in of_target),
+                "figures": figures,
                 "header": header[1:],
                 "rows": [line[1:] for line in body],
             }
@@ -167,6 +169,10 @@ def _note(differences: Differences, pivots: Sequence[Pivot]) -> str:
         f"than it, p < {ALPHA:g}."
     )
     return of_p + of_mark if pivots else of_p
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text)
 
 
 def _inline(svg: str) -> str:

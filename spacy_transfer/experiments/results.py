@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ Row = dict[str, Any]
 COUNTS = "test_counts"
 """What the run got right in each test sentence: packed in a file, an array in a row that is read.
 Results of versions that did not keep it lack it."""
+HISTORY = "history"
+"""Step, seconds of training and dev score of each evaluation, which old results lack as well."""
 
 _NEEDED = {"experiment", "target", "sources", "method", "rate", "seed", "vectors", "published"}
 _NEEDED |= {"score", "key", "dev_score", "test_score"}
@@ -41,6 +44,7 @@ def rows_of(key: str, run: Run, result: dict[str, Any]) -> Iterator[Row]:
         "vectors": run.vectors and Path(run.vectors).name,
         "published": run.published,
         "reference": run.reference,
+        "swept": run.swept and asdict(run.swept),
         "score": run.score,
         "key": key,
         **result,

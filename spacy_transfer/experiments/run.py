@@ -38,6 +38,21 @@ class CorpusFiles:
 
 
 @dataclass(frozen=True)
+class Swept:
+    """A value of a setting that is swept.
+
+    Attributes:
+        method: the name of the method that all values have in common.
+        setting: its dotted name.
+        value: what it is set to.
+    """
+
+    method: str
+    setting: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Run:
     """One training run and its score on the target's test corpus.
 
@@ -55,6 +70,7 @@ class Run:
         published: a published score to compare with.
         first: the run whose pipeline this one starts from, if it does.
         reference: the method that a report tests all others against.
+        swept: which value of a sweep this run has, if it is of one.
     """
 
     experiment: str
@@ -70,6 +86,7 @@ class Run:
     published: float | None
     first: Run | None = None
     reference: str | None = None
+    swept: Swept | None = None
 
     @property
     def score(self) -> str:

@@ -8,7 +8,9 @@ from statistics import fmean
 
 from spacy_transfer.evaluation.counts import Counts
 from spacy_transfer.evaluation.intervals import Interval, mean_interval
-from spacy_transfer.experiments.results import COUNTS, Row
+from spacy_transfer.experiments.learning_curve import History
+from spacy_transfer.experiments.results import COUNTS, HISTORY, Row
+from spacy_transfer.experiments.run import Swept
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,9 @@ class Cell:
         published: a published score, in percent.
         published_gain: by how much it is above the published score without transfer.
         counts: what each seed got right in each test sentence, of the seeds where that is known.
+        histories: the dev scores of each seed in training, of the seeds where they are known.
         reference: whether other methods are tested against this one.
+        swept: which value of a sweep this is, if it is of one.
     """
 
     target: str
@@ -43,7 +47,9 @@ class Cell:
     published: float | None
     published_gain: float | None
     counts: dict[int, Counts]
+    histories: dict[int, History]
     reference: bool
+    swept: Swept | None
 
     @property
     def mean(self) -> Interval:
@@ -53,7 +59,12 @@ class Cell:
     @property
     def label(self) -> str:
         """Method and sources."""
-        return f"{self.method} from {' + '.join(self.sources)}" if self.sources else self.method
+        return label_of(self.method, self.sources)
+
+
+def label_of(method: str, sources: Sequence[str]) -> str:
+    """A method and its sources."""
+    return f"{method} from {' + '.join(sources)}" if sources else method
 
 
 _Place = tuple[str, str, float]
@@ -102,7 +113,9 @@ def _cells(place: _Place, ways: dict[_Way, list[Row]]) -> list[Cell]:
                 published=published,
                 published_gain=_difference(published, published_base) if way[0] else None,
                 counts={row["seed"]: row[COUNTS] for row in rows if COUNTS in row},
+                histories={row["seed"]: row[HISTORY] for row in rows if HISTORY in row},
                 reference=way[1] == named if named else way == without,
+                swept=Swept(**swept) if (swept := rows[0].get("swept")) else None,
             )
         )
     return cells

@@ -29,7 +29,7 @@ from spacy.util import load_config
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import task_corpus
 from spacy_transfer.evaluation.counts import count_correct, pack, predicted
-from spacy_transfer.experiments.results import COUNTS, MORE_TESTS, write_whole
+from spacy_transfer.experiments.results import COUNTS, HISTORY, MORE_TESTS, write_whole
 from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import TransferPipe
@@ -56,7 +56,7 @@ def work(folder: Path) -> None:
         "best_step": progress.best_step,
         "steps": progress.step,
         "words": progress.words,
-        **_at_best(folder / LOG, progress.best_step),
+        **_logged(folder / LOG, progress.best_step),
         "train_seconds": round(trained, 1),
         "processor_seconds": round(time.process_time() - processor, 1),
         "test_seconds": round(time.monotonic() - started, 1),
@@ -84,13 +84,15 @@ def _test(nlp: Language, path: str, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _at_best(log: Path, step: int) -> dict[str, Any]:
-    """The epoch and the losses at the best step."""
-    for line in log.read_text(encoding="utf-8").splitlines():
-        values = json.loads(line)
-        if values["step"] == step:
-            return {"epoch": values["epoch"], "losses": values["losses"]}
-    raise ValueError(f"{log}: no line of step {step}")
+def _logged(log: Path, best_step: int) -> dict[str, Any]:
+    """The history of a run, and the epoch and the losses at its best step."""
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    [best] = [line for line in lines if line["step"] == best_step]
+    return {
+        "epoch": best["epoch"],
+        "losses": best["losses"],
+        HISTORY: [[line["step"], line["seconds"], line["score"]] for line in lines],
+    }
 
 
 def _sizes(nlp: Language, config: Config) -> dict[str, Any]:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations, product
 from pathlib import Path
 
 import pytest
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.experiments.grid import read_grid, runs_of
-from spacy_transfer.experiments.run import config_of, key_of
+from spacy_transfer.experiments.grid import Between, read_grid, runs_of
+from spacy_transfer.experiments.run import Run, Swept, config_of, key_of
 
 ROOT = Path(__file__).parents[2]
-GRIDS = sorted((ROOT / "benchmarks").rglob("*.yml"))
+ALPHA = "components.transfer_ner.model.objective.alpha"
+STUDIES = sorted((ROOT / "configs" / "experiments").glob("*.yml"))
+GRIDS = [*STUDIES, *sorted((ROOT / "benchmarks").rglob("*.yml"))]
 
 
 def names(path: Path) -> list[str]:
@@ -67,6 +71,90 @@ def test_vectors_of_a_target_are_a_choice(edit: Callable[[str, str], Path]) -> N
     runs = list(runs_of(read_grid(path), path.parent, path.parent))
     assert len(runs) == 20
     assert {run.vectors for run in runs} == {str(path.parent / "folder"), "numpy"}
+
+
+SWEEP = f"{{config: small.cfg, sweep: {{{ALPHA}: [0, 0.5]}}}}"
+COST = "components.transfer_ner.model.objective.cost"
+
+
+def test_a_sweep_is_a_method_for_each_value(edit: Callable[[str, str], Path]) -> None:
+    edit("{config: small.cfg}", SWEEP)
+    edit("{La-DTL: 45.5}", "{'La-DTL, alpha 0.5': 45.5}")
+    path = edit("name: small", "name: small\nreference: La-DTL, alpha 0")
+    found = list(runs_of(read_grid(path), path.parent, path.parent))
+    assert [(run.method, run.seed, run.published) for run in found[4:8]] == [
+        ("La-DTL, alpha 0", 0, None),
+        ("La-DTL, alpha 0", 1, None),
+        ("La-DTL, alpha 0.5", 0, 45.5),
+        ("La-DTL, alpha 0.5", 1, 45.5),
+    ]
+    assert [run.swept for run in found[4:8:2]] == [
+        Swept("La-DTL", ALPHA, 0),
+        Swept("La-DTL", ALPHA, 0.5),
+    ]
+    assert found[4].reference == "La-DTL, alpha 0"
+    assert len(found) == 14
+    # It is the run of a method with that setting, and no setting of its runs undoes it.
+    key = key_of(found[6])
+    edit(SWEEP, f"{{config: small.cfg, settings: {{{ALPHA}: 0.5}}}}")
+    edit("'La-DTL, alpha 0.5'", "La-DTL")
+    edit("reference: La-DTL, alpha 0", "reference: La-DTL")
+    assert key_of(list(runs_of(read_grid(path), path.parent, path.parent))[4]) == key
+    edit(f"settings: {{{ALPHA}: 0.5}}", f"sweep: {{{ALPHA}: [0.5]}}")
+    edit("published: {La-DTL: 45.5}", f"settings: {{{ALPHA}: 7}}")
+    edit("reference: La-DTL", "reference: none")
+    assert key_of(list(runs_of(read_grid(path), path.parent, path.parent))[4]) == key
+
+
+def test_settings_are_swept_one_at_a_time(edit: Callable[[str, str], Path]) -> None:
+    path = edit("{config: small.cfg}", SWEEP.replace("[0, 0.5]", f"[0.5], {COST}: [0, 5]"))
+    edit("{La-DTL: 45.5}", "{}")
+    found = list(runs_of(read_grid(path), path.parent, path.parent))[4:10:2]
+    assert [run.method for run in found] == [
+        "La-DTL, alpha 0.5",
+        "La-DTL, cost 0",
+        "La-DTL, cost 5",
+    ]
+    common = {"training.max_steps": 6, "training.eval_frequency": 2}
+    assert [run.settings for run in found] == [
+        {**common, ALPHA: 0.5},
+        {**common, COST: 0},
+        {**common, COST: 5},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("{}", r"expected settings, each with another last name; found \[\]"),
+        (
+            "{training.dropout: [0], a.dropout: [0]}",
+            r"expected settings, each with another last name; found \['training.dropout', 'a.drop",
+        ),
+        ("{training.dropout: []}", r"expected numbers, each once; found \[\]"),
+        ("{training.dropout: [0.1, 0.1]}", r"expected numbers, each once; found \[0.1, 0.1\]"),
+        ("{training.dropout: [0.1, high]}", r"expected numbers, each once; found \[0.1, 'high'\]"),
+        ("{training.dropout: [true]}", r"expected numbers, each once; found \[True\]"),
+        ("{training.dropout: 0.1}", "Input should be a valid list"),
+    ],
+)
+def test_bad_sweeps(edit: Callable[[str, str], Path], sweep: str, message: str) -> None:
+    path = edit("{config: small.cfg}", f"{{config: small.cfg, sweep: {sweep}}}")
+    with pytest.raises(CorpusError, match=rf"grid\.yml:8: methods\.La-DTL\.sweep.*: {message}"):
+        read_grid(path)
+
+
+def test_a_swept_method_by_its_bare_name_is_none_to_compare_with(
+    edit: Callable[[str, str], Path],
+) -> None:
+    edit("{config: small.cfg}", SWEEP)
+    with pytest.raises(
+        CorpusError, match=r"published: unknown 'La-DTL'; expected one of La-DTL, a"
+    ):
+        read_grid(edit("name: small", "name: small\nreference: none"))
+    edit("{La-DTL: 45.5}", "{'La-DTL, alpha 0': 45.5}")
+    with pytest.raises(CorpusError, match=r"reference: unknown 'La-DTL'; expected one of none, La"):
+        read_grid(edit("reference: none", "reference: La-DTL"))
 
 
 @pytest.mark.parametrize(
@@ -154,11 +242,67 @@ def test_every_grid_of_the_project_has_usable_configs(path: Path, tmp_path: Path
         more = (*corpus.more_tests.values(), *corpus.vectors)
         for name in (corpus.train, corpus.dev, corpus.test, *more):
             (tmp_path / (name or "")).mkdir(parents=True, exist_ok=True)
-    for run in runs_of(grid, path.parent, tmp_path):
+    one_seed = {str(run).rpartition(",")[0]: run for run in runs_of(grid, path.parent, tmp_path)}
+    for run in one_seed.values():
         config = config_of(run, lambda path, files: f"{path}", key_of).interpolate()
         assert config["system"]["seed"] == run.seed
         sources = set() if run.first else {source.name for source in run.sources}
         assert set(config["corpora"]["train"]["sources"]) == sources
+
+
+def study(name: str) -> list[Run]:
+    """The runs of a study of the embedded sample, whose corpora have to be there."""
+    path = ROOT / "configs" / "experiments" / f"{name}.yml"
+    grid = read_grid(path)
+    assert grid.name == name
+    return list(runs_of(grid, path.parent, ROOT / "assets" / "clinical"))
+
+
+@pytest.mark.parametrize("name", [path.stem for path in STUDIES])
+def test_studies_find_the_embedded_sample_and_train_the_same_encoder(name: str) -> None:
+    encoders = []
+    methods = {run.method: run for run in study(name)}
+    for run in (*methods.values(), study("compare")[0]):
+        config = config_of(run, lambda path, files: f"{path}", key_of).interpolate()
+        encoders.append(config["components"]["transfer_ner"]["model"]["encoder"])
+    assert all(encoder == encoders[0] for encoder in encoders)
+    assert (encoders[0]["word_encoder"], encoders[0]["word_layers"]) == ("lstm", 1)
+
+
+def test_the_comparison_is_of_every_method_on_every_pair() -> None:
+    runs = study("compare")
+    specialties = ("cardiology", "respiratory", "neurology", "gastroenterology")
+    alone = {(run.target.name, run.seed): run.method for run in runs if not run.sources}
+    seeds = {run.seed for run in runs}
+    assert alone == dict.fromkeys(product(specialties, seeds), "Non-transfer")
+    methods = {run.method for run in runs if run.sources}
+    assert len(methods) == 9
+    found = [(r.sources[0].name, r.target.name, r.method, r.seed) for r in runs if r.sources]
+    assert sorted(found) == sorted(
+        (*pair, method, seed)
+        for pair in permutations(specialties, 2)
+        for method in methods
+        for seed in seeds
+    )
+    assert {(run.rate, run.reference) for run in runs} == {(0.1, "La-DTL")}
+    of_method = {run.method: run for run in runs}
+    assert len({key_of(run) for run in of_method.values()}) == 10
+    for run in of_method.values():
+        # Batches of the target are as many for each method, and so are those of its source.
+        training = config_of(run, lambda path, files: f"{path}", key_of).interpolate()["training"]
+        alternates = training["batcher"]["@batchers"] == "spacy_transfer.Alternate.v1"
+        assert training["max_steps"] == (800 if alternates else 400)
+        assert training["patience"] >= training["max_steps"]
+
+
+def test_the_search_is_for_settings_that_there_are() -> None:
+    path = ROOT / "configs" / "experiments" / "search.yml"
+    search = read_grid(path).search
+    assert search is not None
+    values = {name: what.low for name, what in search.settings.items() if isinstance(what, Between)}
+    assert len(values) == 3
+    run = study("search")[0]
+    assert key_of(replace(run, settings={**run.settings, **values})) != key_of(run)
 
 
 def test_the_example_of_the_readme(tmp_path: Path) -> None:

@@ -58,6 +58,20 @@ def results(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Five seeds whose history is known, and a setting that is swept."""
+    rows = []
+    for seed in range(5):
+        history = [[5, 1.0, 0.1], [10, 2.0, 0.2 + seed / 50]]
+        rows.append(row("none", seed, 0.3, history=history))
+        swept = {"method": "wide", "setting": "training.dropout", "value": seed / 10}
+        rows.append(row(f"wide, dropout {seed / 10}", 0, 0.3, swept=swept))
+    path = tmp_path / "results.jsonl"
+    write_rows(({**r, "key": str(n)} for n, r in enumerate(rows)), path)
+    return path
+
+
 class Page(html.parser.HTMLParser):
     """What a page opens, and what it takes from elsewhere."""
 
@@ -143,7 +157,21 @@ def test_results_without_counts_have_no_p_values(results: Path) -> None:
         assert ">p</th>" not in text
 
 
-def test_figures_are_the_same_every_time(results: Path) -> None:
+def test_learning_curves_and_sweeps(study: Path) -> None:
+    assert report(study) == 0
+    folder = study.parent / "report"
+    stems = ["aim.ents_f", "aim.ents_f.time-0.1", "aim.ents_f.training.dropout"]
+    figures = [f"{stem}.{ending}" for stem in stems for ending in ("png", "svg")]
+    assert sorted(path.name for path in folder.iterdir()) == [*figures, "report.html", "tables.md"]
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert (page.tags.count("svg"), page.tags.count("table")) == (3, 1)
+    for words in ("seconds of training, labeling rate 0.1", "F1 on dev (%)", "wide, dropout 0.4"):
+        assert words in page.text
+
+
+@pytest.mark.parametrize("name", ["results", "study"])
+def test_figures_are_the_same_every_time(name: str, request: pytest.FixtureRequest) -> None:
+    results: Path = request.getfixturevalue(name)
     for name in ("one", "two"):
         assert report(results, "--output", results.parent / name) == 0
     for path in (results.parent / "one").iterdir():

@@ -61,6 +61,13 @@ def test_an_experiment_from_files_to_a_table(
     lines = two.with_name("other.iob").read_text().split("\n")
     assert tokens == {"other": sum(bool(line) for line in lines)}
     assert ladtl["test_score"] == ladtl["test_scores"]["ents_f"]
+    steps, seconds, scores = zip(*ladtl["history"], strict=True)
+    assert steps == (2, 4, 6)
+    assert 0 < seconds[0] < seconds[1] < seconds[2] < ladtl["train_seconds"]
+    assert (max(scores), steps[scores.index(max(scores))]) == (
+        ladtl["dev_score"],
+        ladtl["best_step"],
+    )
     counts = ladtl["test_counts"]
     assert counts.shape == (8, 3)
     assert f1(counts.sum(0)) == pytest.approx(ladtl["test_score"] or 0)
