@@ -73,10 +73,10 @@ def examples(
     return found
 
 
-def as_target(of: list[Example]) -> list[Example]:
-    """Marked anew as examples of the target."""
+def renamed(of: list[Example], task: str, layer: str = "ents") -> list[Example]:
+    """Marked anew as examples of another task."""
     for example in of:
-        mark(example.reference, TARGET, "ents")
+        mark(example.reference, task, layer)
     return of
 
 
@@ -228,7 +228,7 @@ def train(
         listed = text.split("[system]")[0]
         if "\nsource_pipeline = " in listed:
             nlp = add_small_ner(blank())
-            nlp.initialize(lambda: as_target(examples(nlp, "source", 20)))
+            nlp.initialize(lambda: renamed(examples(nlp, "source", 20), TARGET))
             nlp.to_disk(paths["source_pipeline"])
         component = text.split('pipeline = ["')[1].split('"')[0]
         encoder = f"components.{component}.model.encoder"

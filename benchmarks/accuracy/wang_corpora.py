@@ -14,12 +14,11 @@ weibo-zh/{train,dev,test}.ladtl.ner.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from yang_corpora import Sentence, read, write
+from yang_corpora import Sentence, folders, read, write
 
 DOMAINS = {
     "cancer": "BioNLP13CG",
@@ -56,12 +55,7 @@ def distinct(paths: Iterable[Path]) -> list[Sentence]:
 
 def main() -> None:
     """Write all corpora."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("output", type=Path)
-    options = parser.parse_args()
-    data, output = options.data, options.output
-
+    data, output = folders(__doc__)
     for name, folder in DOMAINS.items():
         for part in PARTS:
             sentences: list[Sentence] = [

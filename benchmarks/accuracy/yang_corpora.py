@@ -53,14 +53,18 @@ def split(sentences: Sequence[Sentence], shares: Sequence[float]) -> list[list[S
     return [*parts, order]
 
 
-def main() -> None:
-    """Write all corpora."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+def folders(description: str | None) -> tuple[Path, Path]:
+    """DATA and OUTPUT of the command line."""
+    parser = argparse.ArgumentParser(description=str(description).splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
-    data, output = options.data, options.output
+    return options.data, options.output
 
+
+def main() -> None:
+    """Write all corpora."""
+    data, output = folders(__doc__)
     sample = read(data / "ptb-sample" / "all.pos.gz")
     known = {tuple(word for word, _ in sentence) for sentence in sample}
     news = [

@@ -38,8 +38,8 @@ def calibrate(
             calibration_table,
             judge,
         )
-        from spacy_transfer.evaluation.pipelines import transfer_pipes
         from spacy_transfer.models.device import use_gpu
+        from spacy_transfer.pipeline.base import transfer_pipes
         from spacy_transfer.training.checkpoint import save_pipeline
 
         try:
@@ -57,11 +57,10 @@ def calibrate(
         if len(pipes) != 1:
             raise ValueError(f"{model}: expected one transfer component; found {len(pipes)}")
         [pipe] = pipes
-        layer = pipe.cfg["tasks"][pipe.task]["layer"]
-        corpus = task_corpus(dev, layer)
+        corpus = task_corpus(dev, pipe.task_layer)
         judged = {}
         if test is not None:
-            of_test = task_corpus(test, layer)
+            of_test = task_corpus(test, pipe.task_layer)
             judged["test, before"] = judge(nlp, pipe, of_test)
         found = calibrate(nlp, pipe, corpus)
         judged = {"dev, before": found.before, "dev, after": found.after, **judged}

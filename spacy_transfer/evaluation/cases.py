@@ -23,9 +23,9 @@ from spacy_transfer.evaluation.pipelines import (
     annotate,
     layer_of,
     training_corpora,
-    transfer_pipes,
 )
 from spacy_transfer.evaluation.table import markdown_table
+from spacy_transfer.pipeline.base import transfer_pipes
 
 
 @dataclass(frozen=True)

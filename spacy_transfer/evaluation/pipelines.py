@@ -11,19 +11,14 @@ from spacy.util import dot_to_object, registry
 from spacy_transfer.corpus.gold import is_annotated
 from spacy_transfer.corpus.readers import TaskCorpus, TaskStreams
 from spacy_transfer.evaluation.counts import predicted
-from spacy_transfer.pipeline.base import TransferPipe
-
-
-def transfer_pipes(nlp: Language) -> list[TransferPipe]:
-    """The transfer components of a pipeline."""
-    return [pipe for _, pipe in nlp.pipeline if isinstance(pipe, TransferPipe)]
+from spacy_transfer.pipeline.base import transfer_pipes
 
 
 def layer_of(pipelines: Mapping[str, Language]) -> str:
     """The layer that the transfer components of all pipelines tag; ValueError unless it is one."""
     layers = set()
     for model, nlp in pipelines.items():
-        found = {pipe.cfg["tasks"][pipe.task]["layer"] for pipe in transfer_pipes(nlp)}
+        found = {pipe.task_layer for pipe in transfer_pipes(nlp)}
         if len(found) != 1:
             raise ValueError(
                 f"{model}: expected transfer components for one layer, found "

@@ -47,8 +47,7 @@ def write_report(
             stem = ".".join(_file_name(part) for part in (target, score, name) if part)
             paths = save(figure, output / stem)
             written += paths
-            svg = Markup(_inline(paths[0].read_text(encoding="utf-8")))
-            figures.append({"svg": svg, "description": description})
+            figures.append({"svg": _inline(paths[0]), "description": description})
         header, *body = table(of_target, differences)
         sections.append(
             {
@@ -63,7 +62,7 @@ def write_report(
         paths = save(draw_panels(panels), output / "hidden")
         written += paths
         states = {
-            "svg": Markup(_inline(paths[0].read_text(encoding="utf-8"))),
+            "svg": _inline(paths[0]),
             "summary": ", ".join(f"{p.name}: label-aware MMD {p.mmd:.2f}" for p in panels),
             "description": describe(panels),
         }
@@ -175,9 +174,10 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^\w.-]+", "-", text)
 
 
-def _inline(svg: str) -> str:
-    """The svg element alone, without a size of its own."""
-    return svg[svg.index("<svg") :]
+def _inline(path: Path) -> Markup:
+    """The svg element of a file alone, without a size of its own."""
+    svg = path.read_text(encoding="utf-8")
+    return Markup(svg[svg.index("<svg") :])
 
 
 def _about(rows: Sequence[Row]) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ from spacy_transfer.evaluation.counts import count_correct, pack, predicted
 from spacy_transfer.experiments.results import COUNTS, HISTORY, MORE_TESTS, write_whole
 from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.models.tagger import shim_of
-from spacy_transfer.pipeline.base import TransferPipe
+from spacy_transfer.pipeline.base import transfer_pipes
 from spacy_transfer.training.checkpoint import BEST
 from spacy_transfer.training.loop import LOG, train
 
@@ -97,7 +97,7 @@ def _logged(log: Path, best_step: int) -> dict[str, Any]:
 
 def _sizes(nlp: Language, config: Config) -> dict[str, Any]:
     """Parameters and labels of the pipeline, and what it learned from."""
-    [pipe] = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, TransferPipe)]
+    [pipe] = transfer_pipes(nlp)
     network = shim_of(pipe.model).network
     corpora = config.interpolate()["corpora"]["train"]
     of_tasks = {TARGET: corpora.get("target"), **corpora["sources"]}

@@ -276,11 +276,9 @@ class TransferTagger(nn.Module):
         log-probabilities [s, n], -inf where there are fewer, and lengths [s] on the CPU."""
         with torch.autocast(batch.tokens.rows.device.type, enabled=False):
             [part] = self._encode([batch])
-            task = part.part.task
-            head = self.head(task)
-            emissions = part.emissions(head, self.projections[task])
-            crf, emissions = head.crf.at_temperature(temperature), emissions / temperature
-            tags, logs = n_best(crf, emissions, part.lengths, n, self._constraints(task))
+            crf, emissions, lengths = self._score(part)
+            crf, emissions = crf.at_temperature(temperature), emissions / temperature
+            tags, logs = n_best(crf, emissions, lengths, n, self._constraints(part.part.task))
             return tags, logs, part.lengths
 
     def _encode(self, batch: list[GroupBatch]) -> list[TaggedPart]:
@@ -292,19 +290,22 @@ class TransferTagger(nn.Module):
                 parts.append(TaggedPart(part, states, group.tokens.features, *where))
         return parts
 
-    def _decode(self, part: TaggedPart) -> Decoded:
-        task, segments = part.part.task, part.part.segments
-        head, constraints = self.head(task), self._constraints(task)
+    def _score(self, part: TaggedPart) -> tuple[CRF, Tensor, Tensor]:
+        """The CRF of a part, its emissions, and its lengths where these are."""
+        task = part.part.task
+        head = self.head(task)
         emissions = part.emissions(head, self.projections[task])
-        lengths = send(part.lengths, emissions.device)
-        tags = head.crf.decode(emissions, lengths, constraints)
+        return head.crf, emissions, send(part.lengths, emissions.device)
+
+    def _decode(self, part: TaggedPart) -> Decoded:
+        segments, constraints = part.part.segments, self._constraints(part.part.task)
+        crf, emissions, lengths = self._score(part)
+        tags = crf.decode(emissions, lengths, constraints)
         posteriors = None
         if segments is not None:
             counted, continues = (send(of_tags, emissions.device) for of_tags in segments[:2])
             segments = Segments(counted, continues, segments.temperature)
-            posteriors = segment_posteriors(
-                head.crf, emissions, tags, lengths, segments, constraints
-            )
+            posteriors = segment_posteriors(crf, emissions, tags, lengths, segments, constraints)
         return Decoded(tags, part.lengths, posteriors)
 
     def _loss(self, parts: list[TaggedPart]) -> Loss:
@@ -331,12 +332,9 @@ class TransferTagger(nn.Module):
         return Loss(total, {name: term.detach() for name, term in terms.items()})
 
     def _crf_loss(self, part: TaggedPart) -> Tensor:
-        task = part.part.task
-        head = self.head(task)
-        emissions = part.emissions(head, self.projections[task])
-        lengths = send(part.lengths, emissions.device)
-        of_tags = head.crf.partial_loss if part.part.partial else head.crf.loss
-        constraints = self._constraints(task) if self.objective.constrained else None
+        crf, emissions, lengths = self._score(part)
+        of_tags = crf.partial_loss if part.part.partial else crf.loss
+        constraints = self._constraints(part.part.task) if self.objective.constrained else None
         loss = of_tags(
             emissions, part.gold, lengths, cost=self.objective.cost, constraints=constraints
         )

@@ -117,6 +117,11 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         self.cfg["task"] = name
 
     @property
+    def task_layer(self) -> str:
+        """Where the annotation of `task` lives."""
+        return str(self.cfg["tasks"][self.task]["layer"])
+
+    @property
     def temperature(self) -> float:
         """What scores are divided by before they are probabilities, saved with the component:
         `spacy transfer calibrate` finds the best one. ValueError when set to 0 or less."""
@@ -216,7 +221,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
 
     def set_annotations(self, docs: Iterable[Doc], scores: Iterable[Prediction]) -> None:
         """Write what `predict` gives to the layer of `task`."""
-        layer = self.cfg["tasks"][self.task]["layer"]
+        layer = self.task_layer
         for doc, (ids, posteriors) in zip(docs, scores, strict=True):
             tags = self.tag_names(ids)
             if self.confidence is None:
@@ -230,9 +235,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         fewer. The Doc stays as it is. ValueError for n below 1."""
         if not len(doc):
             return [Reading([], 1.0)]
-        layer = self.cfg["tasks"][self.task]["layer"]
         [found] = n_best(self.model, TaskDocs(self.task, [doc]), n, self.temperature)
-        return [reading_of(doc, layer, self.tag_names(tags), p) for tags, p in found]
+        return [reading_of(doc, self.task_layer, self.tag_names(tags), p) for tags, p in found]
 
     def tag_names(self, ids: TagIds) -> list[str]:
         """The tags behind predicted ids."""
@@ -473,6 +477,11 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         super().from_disk(path, exclude=exclude)
         self._tags = {}
         return self
+
+
+def transfer_pipes(nlp: Language) -> list[TransferPipe]:
+    """The transfer components of a pipeline."""
+    return [pipe for _, pipe in nlp.pipeline if isinstance(pipe, TransferPipe)]
 
 
 def _by_length(lengths: Sequence[int]) -> Iterator[list[int]]:

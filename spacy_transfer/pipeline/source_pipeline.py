@@ -75,8 +75,7 @@ class SourcePipeline:
             builder.surface.update(zip(words, words, strict=True))
         if "characters" in self._carry_over:
             builder.characters.update(self._blueprint.characters)
-        task = self._pipe.cfg["tasks"][self._pipe.task]
-        return TaskSurvey(SOURCE, task["layer"], builder, Counter(task["labels"]))
+        return TaskSurvey(SOURCE, self._pipe.task_layer, builder, Counter(self._pipe.labels))
 
     @property
     def _group(self) -> str:

@@ -14,7 +14,7 @@ from spacy.training import Example
 
 from spacy_transfer.corpus.marks import task_of
 from spacy_transfer.models.tagger import shim_of
-from spacy_transfer.pipeline.base import TransferPipe
+from spacy_transfer.pipeline.base import transfer_pipes
 from spacy_transfer.training.loop import Setup, set_up
 
 LARGEST = 16_384
@@ -43,8 +43,7 @@ def try_batch_sizes(config: Config, *, use_gpu: int) -> Iterator[Trial]:
     config's own batch size is not read. ValueError on a CPU, and as for training.
     """
     setup = set_up(config, use_gpu=use_gpu)
-    pipes = [pipe for _, pipe in setup.nlp.pipeline if isinstance(pipe, TransferPipe)]
-    devices = {shim_of(pipe.model).device for pipe in pipes}
+    devices = {shim_of(pipe.model).device for pipe in transfer_pipes(setup.nlp)}
     if len(devices) != 1 or (device := devices.pop()).type != "cuda":
         raise ValueError(
             "it is a GPU whose memory limits the batch size: choose one with --gpu-id, or as the "
@@ -100,8 +99,7 @@ def attempt(setup: Setup, examples: list[Example], device: torch.device) -> Tria
         pass
     peak = torch.cuda.max_memory_allocated(device)
     # What the step held is free once its exception is gone; what is left of it goes here.
-    for _, pipe in setup.nlp.pipeline:
-        if isinstance(pipe, TransferPipe):
-            shim_of(pipe.model).network.zero_grad(set_to_none=True)
+    for pipe in transfer_pipes(setup.nlp):
+        shim_of(pipe.model).network.zero_grad(set_to_none=True)
     torch.cuda.empty_cache()
     return Trial(len(examples), speed, peak)

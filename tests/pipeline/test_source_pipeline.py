@@ -18,7 +18,7 @@ from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.nn.tagger import TransferTagger
 from spacy_transfer.pipeline.base import TransferPipe
 from spacy_transfer.pipeline.source_pipeline import LAYERS
-from tests.conftest import add_small_ner, as_target, blank, examples
+from tests.conftest import add_small_ner, blank, examples, renamed
 
 Initialize = Callable[..., TransferPipe]
 
@@ -35,7 +35,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline that was trained on the source alone."""
     torch.manual_seed(1)
     nlp = add_small_ner(blank())
-    batch = as_target(examples(nlp, "source", 20))
+    batch = renamed(examples(nlp, "source", 20), TARGET)
     nlp.initialize(lambda: batch)
     learn(nlp, batch)
     path = tmp_path_factory.mktemp("saved") / "source"

@@ -18,15 +18,9 @@ from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.nn.tagger import TransferTagger
 from spacy_transfer.pipeline.base import TransferPipe
-from tests.conftest import LABEL_MAP, add_small_ner, examples
+from tests.conftest import LABEL_MAP, add_small_ner, examples, renamed
 
 Initialize = Callable[..., TransferPipe]
-
-
-def renamed(of: list[Example], task: str, layer: str = "ents") -> list[Example]:
-    for example in of:
-        mark(example.reference, task, layer)
-    return of
 
 
 @pytest.fixture
