@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +11,8 @@ from scipy.optimize import minimize_scalar
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_transfer.corpus.gold import gold_spans, token_tags
 from spacy_transfer.corpus.readers import TaskCorpus
-from spacy_transfer.evaluation.counts import predicted
+from spacy_transfer.evaluation.counts import judged_predictions, predicted
 from spacy_transfer.evaluation.table import markdown_table
 from spacy_transfer.pipeline.base import TransferPipe
 from spacy_transfer.pipeline.confidence import SCORES, Confidence
@@ -127,19 +126,11 @@ def calibration_table(judged: Mapping[str, Judged]) -> str:
     return markdown_table(lines)
 
 
-def _judged(example: Example, layer: str, key: str) -> list[tuple[float, bool]]:
+def _judged(example: Example, layer: str, key: str) -> Iterator[tuple[float, bool]]:
     group = example.predicted.spans[key]
-    if layer == "tag":
-        gold = token_tags(example) or []
-        right = [gold[span.start] == span.label_ for span in group if gold]
-        known = [bool(gold[span.start]) for span in group if gold]
-    else:
-        spans = gold_spans(example, layer)
-        right = [(span.start, span.end, span.label_) in (spans or []) for span in group]
-        known = [spans is not None] * len(right)
-    scores = group.attrs[SCORES]
-    return [
-        (float(score), is_right)
-        for score, is_right, is_known in zip(scores, right, known, strict=False)
-        if is_known
-    ]
+    scores = {
+        (span.start, span.end): score
+        for span, score in zip(group, group.attrs[SCORES], strict=True)
+    }
+    for span, right in judged_predictions(example, layer):
+        yield scores[span.start, span.end], right

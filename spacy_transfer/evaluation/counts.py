@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
 
-from spacy_transfer.corpus.gold import check_layer, is_annotated
+from spacy_transfer.corpus.gold import check_layer, is_annotated, token_tags
 from spacy_transfer.pipeline.transfer_tagger import judged_tags
 
 Counts = NDArray[np.int64]
@@ -63,6 +63,27 @@ def judged_spans(example: Example, layer: str) -> Iterator[tuple[Span, bool]]:
             yield reference[start:end], annotation in found
 
 
+def judged_predictions(example: Example, layer: str) -> Iterator[tuple[Span, bool]]:
+    """Each predicted annotation, and whether `count_correct` counts it as correct.
+
+    What the reference does not know about is left out. Of tags that is each token, as a span.
+    """
+    if not is_annotated(example.reference, layer):
+        return
+    if layer == "tag":
+        for token, tag in zip(example.predicted, token_tags(example) or (), strict=True):
+            if tag:
+                yield example.predicted[token.i : token.i + 1], token.tag_ == tag
+        return
+    _, gold = _found_and_gold(example, layer)
+    if layer == "ents":
+        yield from ((ent, annotation in gold) for ent, annotation in _known_entities(example))
+        return
+    for span in example.predicted.spans.get(layer.partition(":")[2], []):
+        aligned = example.get_aligned_spans_x2y([span], allow_overlap=True)
+        yield span, any((of.label_, of.start, of.end) in gold for of in aligned)
+
+
 def pack(counts: Counts) -> str:
     """Counts [sentences, 3] as text: two to three bytes a sentence."""
     return base64.b64encode(zlib.compress(counts.T.astype("<i4").tobytes(), 9)).decode()
@@ -83,17 +104,19 @@ def _found_and_gold(example: Example, layer: str) -> tuple[list[_Annotation], se
 
 
 def _entities(example: Example) -> tuple[list[_Annotation], set[_Annotation]]:
+    gold = {(ent.label_, ent.start, ent.end) for ent in example.reference.ents}
+    return [annotation for _, annotation in _known_entities(example)], gold
+
+
+def _known_entities(example: Example) -> Iterator[tuple[Span, _Annotation]]:
+    """Predicted entities, on the tokens of the reference too, where it knows about these."""
     # As `spacy.scorer.get_ner_prf` does it, which keeps its counts to itself.
-    reference = example.reference
-    gold = {(ent.label_, ent.start, ent.end) for ent in reference.ents}
-    found = []
     for ent in example.predicted.ents:
         tokens = example.alignment.x2y[ent.start : ent.end]
         if len(tokens):
             start, end = int(tokens[0]), int(tokens[-1]) + 1
-            if all(token.ent_iob for token in reference[start:end]):
-                found.append((ent.label_, start, end))
-    return found, gold
+            if all(token.ent_iob for token in example.reference[start:end]):
+                yield ent, (ent.label_, start, end)
 
 
 def _spans(example: Example, key: str) -> tuple[list[_Annotation], set[_Annotation]]:

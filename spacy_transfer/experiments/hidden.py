@@ -222,7 +222,7 @@ def _draw_tokens(
     for example in examples:
         for i, tag in enumerate(gold_tags(example, layer, "BIO") or ()):
             label = tag if layer == "tag" else tag.partition("-")[2] or OUTSIDE
-            if label not in names:
+            if not tag or label not in names:  # a tag that is not known is none of these
                 continue
             name = names[label]
             seen[name] += 1

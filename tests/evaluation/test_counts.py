@@ -16,7 +16,14 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_transfer.corpus.marks import TARGET
-from spacy_transfer.evaluation.counts import count_correct, judged_spans, pack, predicted, unpack
+from spacy_transfer.evaluation.counts import (
+    count_correct,
+    judged_predictions,
+    judged_spans,
+    pack,
+    predicted,
+    unpack,
+)
 from spacy_transfer.evaluation.significance import f1
 from spacy_transfer.pipeline.transfer_ner import score_entities
 from spacy_transfer.pipeline.transfer_tagger import score_tags
@@ -85,6 +92,26 @@ def test_totals_give_the_scores_of_the_scorers(
     # What is gold does not depend on who predicts: sentences of two systems are paired by it.
     others = [Example(doc_of(rng), example.reference) for example in some]
     assert (count_correct(others, layer)[:, 2] == counts[:, 2]).all()
+
+
+@pytest.mark.parametrize("layer", ["ents", "spans:key"])
+@pytest.mark.parametrize("seed", range(20))
+def test_predictions_are_judged_as_they_are_counted(seed: int, layer: str) -> None:
+    rng = random.Random(seed)
+    some = [Example(doc_of(rng), doc_of(rng)) for _ in range(30)]
+    for example, (correct, found, _) in zip(some, count_correct(some, layer), strict=True):
+        judged = [hit for _, hit in judged_predictions(example, layer)]
+        if len(example.predicted) == len(example.reference) == len(TEXT):
+            assert (sum(judged), len(judged)) == (correct, found)
+        # Where tokens differ, two predictions may come to lie on one annotation, or on none.
+        assert sum(judged) >= correct
+
+
+def test_predicted_tags_are_judged_where_the_gold_is_known() -> None:
+    reference = Doc(VOCAB, words=["a", "b", "c"], tags=["X", "", "Y"])
+    example = Example(Doc(VOCAB, words=["a", "b", "c"], tags=["X", "X", "X"]), reference)
+    judged = [(span.text, hit) for span, hit in judged_predictions(example, "tag")]
+    assert judged == [("a", True), ("c", False)]
 
 
 def test_predictions_are_those_that_are_evaluated(trained: Language) -> None:

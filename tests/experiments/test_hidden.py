@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example
 
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.experiments import hidden
@@ -98,6 +101,19 @@ def test_the_number_is_the_mmd_of_these_tokens(
     assert panel.mmd == pytest.approx(expected, rel=1e-3)
     # Names of people and places differ between the corpora; chance alone makes less of it.
     assert 0 < panel.chance < panel.mmd
+
+
+def test_tokens_that_are_not_annotated_are_not_drawn(nlp: Language) -> None:
+    doc = Doc(nlp.vocab, words=["Ann", "met", "Bo"])
+    doc.set_ents([Span(doc, 0, 1, "person")], missing=[doc[2:3]], default="outside")
+    some = [Example(doc.copy(), doc)]
+    names = {"person": "person", "O": "O"}
+    drawn, seen = hidden._draw_tokens(some, "ents", names, random.Random(0))
+    assert seen == {"person": 1, "O": 1}
+    assert {label: [of[i].text for of, i in tokens] for label, tokens in drawn.items()} == {
+        "person": ["Ann"],
+        "O": ["met"],
+    }
 
 
 def test_same_seed_same_figure(model: Path) -> None:
