@@ -185,7 +185,7 @@ class CRF(nn.Module):
         """The tag sequence of the highest score (Viterbi): [batch, time] int64, padding 0.
 
         Of equal scores the lower label wins, from the last token to the first. Where constraints
-        leave no path, all labels are 0.
+        leave no path, or scores are too large for their type, all labels are 0.
         """
         arguments = self.scores(emissions, lengths, constraints)
         loops = chain.maximising(*arguments)
@@ -208,8 +208,8 @@ class CRF(nn.Module):
             previous = (before + into.index_select(0, tags)).argmax(1)
             tags = torch.where(going_on, previous, tags)
             path.append(tags)
-        allowed = inside & (final > -math.inf).unsqueeze(1)
-        return torch.stack(path[::-1], 1).masked_fill(~allowed, 0)
+        found = inside & final.isfinite().unsqueeze(1)
+        return torch.stack(path[::-1], 1).masked_fill(~found, 0)
 
     def scores(
         self, emissions: Tensor, lengths: Tensor, constraints: Constraints | None = None

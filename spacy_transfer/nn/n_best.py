@@ -25,7 +25,7 @@ def n_best(
 
     Returns:
         tags [batch, n, time], 0 at padding, and log-probabilities [batch, n]. Where there are fewer
-        sequences, these are -inf and the tags 0.
+        sequences, or scores are too large for their type, these are -inf and the tags 0.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1; found {n}")
@@ -48,6 +48,7 @@ def n_best(
         path.append(places)
     tags = torch.stack(path[::-1], 2) // n
     inside = torch.arange(time, device=scores.device) < lengths[:, None]
-    found = totals > -torch.inf
+    found = totals.isfinite()
     tags = tags.masked_fill(~(inside[:, None] & found[..., None]), 0)
-    return tags, totals - crf.log_partition(emissions, lengths, constraints).unsqueeze(1)
+    log_z = crf.log_partition(emissions, lengths, constraints).unsqueeze(1)
+    return tags, (totals - log_z).masked_fill(~found, -torch.inf)

@@ -543,7 +543,7 @@ def _viterbi(context):
     c = carray(context, 1)[0]
     width, labels = c.width, c.labels
     steps, into = _matrix(c, 0), _matrix(c, 1)
-    scores, ways, states = _row(c, 0), _row(c, 1), _row(c, 15)
+    scores, states = _row(c, 0), _row(c, 15)
     _matrices(c, _ZERO, steps, into)
     transitions = pointer(c.transitions, c.one)
     finite = _numbers(labels * labels, transitions) == labels * labels
@@ -569,17 +569,22 @@ def _viterbi(context):
                 _accumulate(width, scores, state)
             before = state
         path = at(pointer(c.paths, 1), b * c.time)
-        best = _highest(width, before, _NEVER)
-        if not (possible and best > _NEVER):
-            length = 0
-        _fill(c.time - length, 0, at(path, length))
+        _fill(c.time, 0, path)
+        if not possible:
+            continue
         label = 0
         for t in range(length - 1, -1, -1):
             if t == length - 1:
-                label = _first(before, best)
+                ways = before
             else:
+                ways = _row(c, 1)
                 _add(width, at(states, t * width), at(into, label * width), ways)
-                label = _first(ways, _highest(width, ways, _NEVER))
+            best = _highest(width, ways, _NEVER)
+            # Sums of huge scores are infinite, and no longer tell what is forbidden.
+            if not _NEVER < best < -_NEVER:
+                _fill(length, 0, path)
+                break
+            label = _first(ways, best)
             path[t] = label
     return -1
 
