@@ -53,7 +53,7 @@ def compare(model: Path, test: Path) -> float:
     }
     for name, values in figures.items():
         print(f"{model}  {name:14}  P {values[0]:.15f}  R {values[1]:.15f}  F1 {values[2]:.15f}")
-    columns = zip(*figures.values(), strict=True)
+    columns: list[tuple[float, ...]] = list(zip(*figures.values(), strict=True))
     return max(max(values) - min(values) for values in columns)
 
 

@@ -75,7 +75,7 @@ def variants(batch: int, steps: int, labels: int) -> Iterator[tuple[str, str, Va
         def run() -> None:
             for tensor in (leaf, *crf.parameters()):
                 tensor.grad = None
-            loss().sum().backward()
+            loss().sum().backward()  # type: ignore[no-untyped-call]
 
         return run
 
