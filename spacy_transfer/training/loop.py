@@ -206,13 +206,16 @@ def _update(nlp: Language, settings: dict[str, Any], batch: Batch, progress: Pro
         nlp.update(
             batch,
             drop=settings["dropout"],
-            sgd=settings["optimizer"],
+            sgd=False,  # a component that others listen to has its gradient when these are done
             losses=progress.losses,
             exclude=settings["frozen_components"],
             annotates=settings["annotating_components"],
         )
     except FloatingPointError as error:
         raise FloatingPointError(f"step {progress.step + 1}: {error}") from error
+    for name, pipe in nlp.pipeline:
+        if name not in settings["frozen_components"] and getattr(pipe, "is_trainable", False):
+            pipe.finish_update(settings["optimizer"])
     settings["optimizer"].step_schedules()
     progress.step += 1
     progress.words += sum(len(example) for example in batch)

@@ -16,7 +16,13 @@ from thinc.api import Adam
 from spacy_transfer.models.gazetteer import Gazetteer
 from spacy_transfer.models.optimizer import Adagrad, adagrad
 from spacy_transfer.models.shim import Blueprint, TransferShim, WordLevel
-from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, transfer_tagger
+from spacy_transfer.models.tagger import (
+    LossTerms,
+    TaggerInput,
+    TaskDocs,
+    TransferModel,
+    transfer_tagger,
+)
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.sharing import Sharing
@@ -81,10 +87,10 @@ def assert_same(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor])
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def make_docs(nlp: Language, task: str = "target", gold: bool = True) -> list[TaskDocs]:
+def make_docs(nlp: Language, task: str = "target", gold: bool = True) -> TaggerInput:
     docs = [Doc(nlp.vocab, words=words) for words in (["Ann", "x"], ["naïve", "Ann", "😀"])]
     tags = [np.array([0, 1]), np.array([2, 0, 1])]
-    return [TaskDocs(task, docs, tags if gold else None)]
+    return TaggerInput([TaskDocs(task, docs, tags if gold else None)])
 
 
 @pytest.mark.parametrize(
