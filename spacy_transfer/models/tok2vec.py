@@ -43,8 +43,8 @@ def require_device_of_tok2vec(device: torch.device) -> None:
     of_thinc = get_torch_default_device()
     if device.type != of_thinc.type:
         raise ValueError(
-            f"the network is on '{device}', its tok2vec with thinc on '{of_thinc}': a tok2vec is on "
-            f"a GPU with cupy alone"
+            f"the network is on '{device}', its tok2vec with thinc on '{of_thinc}': a tok2vec "
+            f"needs cupy to be on a GPU"
         )
 
 

@@ -2,8 +2,8 @@
 
 Yang et al. 2017 (§3.1, §3.4) use two-layer bidirectional GRUs at both levels, Wang et al. 2018 a
 one-layer bidirectional LSTM over words; Collobert et al. 2011 and Ma & Hovy 2016 use CNNs. All are
-settings of the same two modules. Vectors from outside, such as those of a pretrained transformer, may
-stand in for the embeddings of words.
+settings of the same two modules. Vectors from outside, such as those of a pretrained transformer,
+may stand in for the embeddings of words.
 """
 
 from __future__ import annotations
