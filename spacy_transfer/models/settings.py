@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
-
-from spacy.tokens import Doc
-from thinc.api import Model
-from thinc.types import Floats2d
 
 from spacy_transfer.nn.encoders import CharacterEncoderName, EncoderSettings, WordEncoderName
 from spacy_transfer.nn.mmd import AUTHOR_WIDTHS
@@ -19,7 +14,7 @@ def hierarchical_encoder(
     char_embedding: int = 25,
     char_hidden: int = 80,
     char_layers: int = 2,
-    word_encoder: WordEncoderName = "gru",
+    word_encoder: WordEncoderName | Literal["none"] = "gru",
     word_embedding: int = 50,
     word_hidden: int = 300,
     word_layers: int = 2,
@@ -41,43 +36,6 @@ def hierarchical_encoder(
         lower=lower,
         zero_digits=zero_digits,
     )
-
-
-@dataclass(frozen=True)
-class Tok2VecEncoder:
-    """A tok2vec, and what is beside it and on top of it."""
-
-    tok2vec: Model[list[Doc], list[Floats2d]]
-    settings: EncoderSettings
-
-
-def tok2vec_encoder(
-    tok2vec: Model[list[Doc], list[Floats2d]],
-    char_encoder: CharacterEncoderName = "none",
-    char_embedding: int = 25,
-    char_hidden: int = 80,
-    char_layers: int = 1,
-    word_encoder: WordEncoderName | Literal["none"] = "none",
-    word_hidden: int = 300,
-    word_layers: int = 1,
-) -> Tok2VecEncoder:
-    """`spacy_transfer.Tok2VecEncoder.v1`: any tok2vec of spaCy gives the vectors of words, such
-    as a listener to a pretrained transformer.
-
-    By default they are the hidden states. All tasks share the tok2vec; for T-C, which shares
-    nothing above it, each has a word encoder of its own. Other settings as in `EncoderSettings`.
-    """
-    settings = EncoderSettings(
-        char_encoder=char_encoder,
-        char_embedding=char_embedding,
-        char_hidden=char_hidden,
-        char_layers=char_layers,
-        word_encoder=word_encoder,
-        word_hidden=word_hidden,
-        word_layers=word_layers,
-        from_outside=True,
-    )
-    return Tok2VecEncoder(tok2vec, settings)
 
 
 def objective(

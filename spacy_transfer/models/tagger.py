@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 from thinc.api import ArgsKwargs, Model
+from thinc.types import Floats2d
 
 from spacy_transfer.models.device import read_device
-from spacy_transfer.models.settings import Tok2VecEncoder
 from spacy_transfer.models.shim import TransferShim
 from spacy_transfer.models.tok2vec import Tok2Vec, TokenVectors
 from spacy_transfer.nn.batch import GroupBatch, Segments, TaskPart, send
@@ -101,20 +101,24 @@ PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.
 
 
 def transfer_tagger(
-    encoder: EncoderSettings | Tok2VecEncoder,
+    encoder: EncoderSettings,
     objective: ObjectiveSettings,
+    tok2vec: Model[list[Doc], list[Floats2d]] | None = None,
     sharing: str | dict[str, str] = "T-B",
     projection: ProjectionName = "none",
     device: str | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
 ) -> TransferModel:
     """`spacy_transfer.TransferTagger.v1`: a GRU-CRF (or LSTM-, CNN-) tagger for a target and its
-    sources. ValueError for an unknown sharing plan, projection, device or precision, and for T-C
-    without a word encoder.
+    sources. ValueError for an unknown sharing plan, projection, device or precision, and where a
+    word encoder is needed and there is none.
 
     Args:
-        encoder: kinds and widths of the encoders, with a tok2vec or without.
+        encoder: kinds and widths of the encoders.
         objective: what is minimised.
+        tok2vec: any tok2vec of spaCy, such as a listener to a pretrained transformer, that gives
+            the vectors of words: no word is looked up then, and the word encoder on top may be
+            `none`. All tasks share it; with T-C, each has a word encoder of its own.
         sharing: what sources have in common with the target: T-A, T-B or T-C, for all sources or
             for each by its name.
         projection: what each task has of its own between the encoder and the CRF, for T-A: `none`,
@@ -128,11 +132,12 @@ def transfer_tagger(
     In training its input carries gold tags and its output is the loss, whose gradient is 1; in
     prediction the output is, for each task, a `Prediction` a Doc.
     """
-    settings = encoder.settings if isinstance(encoder, Tok2VecEncoder) else encoder
+    if tok2vec is None and encoder.word_encoder == "none":
+        raise ValueError("word_encoder may be none with a tok2vec alone: set one of both")
     for plan in sharing.values() if isinstance(sharing, dict) else [sharing]:
         if plan not in PLANS:
             raise ValueError(f"sharing must be one of {', '.join(PLANS)}; found {plan!r}")
-        if plan == "T-C" and settings.word_encoder == "none":
+        if plan == "T-C" and encoder.word_encoder == "none":
             raise ValueError(
                 "with T-C each task has a word encoder of its own: set word_encoder, or share more "
                 "by T-B"
@@ -146,10 +151,10 @@ def transfer_tagger(
     return Model(
         "transfer_tagger",
         forward,
-        layers=[encoder.tok2vec] if isinstance(encoder, Tok2VecEncoder) else [],
+        layers=[] if tok2vec is None else [tok2vec],
         shims=[TransferShim(read_device(device), PRECISIONS[precision])],
         attrs={
-            "encoder": settings,
+            "encoder": replace(encoder, from_outside=tok2vec is not None),
             "objective": objective,
             "sharing": sharing,
             "projection": projection,

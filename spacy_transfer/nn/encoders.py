@@ -44,7 +44,8 @@ class EncoderSettings:
         word_dropout: how often a word seen once in training is read as the unknown word.
         lower: look words up in lower case.
         zero_digits: look words up with every digit as 0.
-        from_outside: whether the vectors of tokens come with a batch: no word is looked up then.
+        from_outside: whether the vectors of tokens come with a batch. No word is looked up then:
+            word_dropout, lower and zero_digits have no effect.
     """
 
     char_encoder: CharacterEncoderName = "gru"
