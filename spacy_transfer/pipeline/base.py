@@ -332,8 +332,11 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         normalize = Normalizer(encoder.lower, encoder.zero_digits)
         tok2vec = tok2vec_of(self.model)
         if tok2vec is not None:
-            if source_vectors:
-                raise ValueError("source_vectors are for embeddings of words: there is a tok2vec")
+            if source_vectors or source_pipeline:
+                raise ValueError(
+                    "source_vectors and source_pipeline are for embeddings of words: this tagger "
+                    "has a tok2vec"
+                )
             sample = (example.x for example in get_examples() if len(example.x))
             width = initialize_tok2vec(tok2vec, list(islice(sample, SAMPLE)))
             encoder = replace(encoder, word_embedding=width)

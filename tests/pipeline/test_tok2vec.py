@@ -14,6 +14,7 @@ from spacy.training import Example
 from thinc.api import Adam, Model, fix_random_seed
 
 from spacy_transfer.corpus.marks import TARGET
+from spacy_transfer.models import tok2vec as tok2vec_module
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import TransferPipe
 from tests.conftest import LADTL, add_small_ner, blank, examples, renamed
@@ -280,8 +281,9 @@ def test_a_doc_that_the_component_before_has_not_seen(kind: str, tiny_bert: Path
 def test_what_a_tok2vec_cannot_be_combined_with(tiny_bert: Path, tmp_path: Path) -> None:
     nlp = pipeline("cnn", tiny_bert)
     both = both_tasks(nlp)
-    with pytest.raises(ValueError, match="source_vectors are for embeddings"):
-        tagger(nlp).initialize(lambda: both, source_vectors={"source": None})
+    for name, value in {"source_vectors": {"source": None}, "source_pipeline": "saved"}.items():
+        with pytest.raises(ValueError, match=f"{name} .*for embeddings of words"):
+            tagger(nlp).initialize(lambda: both, **{name: value})
     initialize(nlp, both)
     nlp.to_disk(tmp_path / "saved")
     other = add_small_ner(blank())
@@ -295,6 +297,13 @@ def test_a_listener_with_nothing_to_listen_to(tiny_bert: Path) -> None:
     nlp = pipeline("bert-listener", tiny_bert)
     nlp.remove_pipe("transformer")
     with pytest.raises(ValueError, match="tok2vec of the encoder cannot be initialised"):
+        initialize(nlp, both_tasks(nlp))
+
+
+def test_several_processes(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tok2vec_module, "processes", lambda: 2)
+    nlp = pipeline("cnn", tiny_bert)
+    with pytest.raises(ValueError, match="several processes cannot train a tok2vec"):
         initialize(nlp, both_tasks(nlp))
 
 
