@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import string
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
@@ -20,6 +22,8 @@ from spacy_transfer.cli import app
 from spacy_transfer.corpus.marks import TARGET, mark
 from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.nn.encoders import EncoderSettings
+
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 NAMES = {
     "target": {"person": ["Ann Lee", "Bo", "Cy Dee Fay"], "place": ["Rome", "New York", "Oslo"]},
@@ -188,6 +192,30 @@ def with_schedule(config: str, name: str) -> str:
     return config[:start] + batcher + config[end:]
 
 
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of 8 dimensions that knows letters, with random weights."""
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    letters = string.ascii_letters + string.digits + string.punctuation
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    transformers.BertTokenizerFast(
+        vocab_file=str(folder / "vocab.txt"), do_lower_case=False
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=128,
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    return folder
+
+
 class Run(NamedTuple):
     """What a command did: its exit status, what it printed, and the folder of its results."""
 
@@ -206,6 +234,7 @@ def train(
     label_map_file: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> Train:
     """A function that runs `spacy transfer train` in this process, on small corpora and sizes.
 
@@ -230,11 +259,14 @@ def train(
             nlp = add_small_ner(blank())
             nlp.initialize(lambda: renamed(examples(nlp, "source", 20), TARGET))
             nlp.to_disk(paths["source_pipeline"])
-        component = text.split('pipeline = ["')[1].split('"')[0]
+        if "\ntransformer = " in listed:
+            paths["transformer"] = request.getfixturevalue("tiny_bert")
+        component = text.split("pipeline = [")[1].split("]")[0].split('"')[-2]
         encoder = f"components.{component}.model.encoder"
+        small = {} if "model.tok2vec]" in text else SMALL_ENCODER
         given: dict[str, object] = {
             **{f"paths.{name}": path for name, path in paths.items() if f"\n{name} = " in listed},
-            **{f"{encoder}.{name}": value for name, value in SMALL_ENCODER.items()},
+            **{f"{encoder}.{name}": value for name, value in small.items()},
             "training.max_steps": 4,
             "training.eval_frequency": 2,
             **(settings or {}),

@@ -82,7 +82,8 @@ class CorpusEntry(_Strict):
 
 
 class ConfigEntry(_Strict):
-    """A training config, from the folder of the experiment file, and settings for it."""
+    """A training config, from the folder of the experiment file, and settings for it, in which
+    `{data}` stands for the data folder."""
 
     config: str
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -319,12 +320,15 @@ def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
                 seed=seed,
                 vectors=vector,
                 label_map=_label_map(folder, entry.label_map),
-                settings={
-                    **grid.settings,
-                    **method.settings,
-                    **entry.settings,
-                    **({swept.setting: swept.value} if swept else {}),
-                },
+                settings=_in_data(
+                    {
+                        **grid.settings,
+                        **method.settings,
+                        **entry.settings,
+                        **({swept.setting: swept.value} if swept else {}),
+                    },
+                    data,
+                ),
                 published=entry.published.get(variant),
                 first=first,
                 reference=grid.reference,
@@ -347,9 +351,18 @@ def _first(
         seed=seed,
         vectors=files.vectors,
         label_map=None,
-        settings={**grid.settings, **first.settings},
+        settings=_in_data({**grid.settings, **first.settings}, data),
         published=None,
     )
+
+
+def _in_data(settings: dict[str, Any], data: Path) -> dict[str, Any]:
+    """Settings, with the data folder in the place of `{data}`."""
+    folder = str(data.resolve())
+    return {
+        name: value.replace("{data}", folder) if isinstance(value, str) else value
+        for name, value in settings.items()
+    }
 
 
 def _label_map(folder: Path, name: str | None) -> Path | None:

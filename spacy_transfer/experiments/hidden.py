@@ -182,7 +182,10 @@ def _panel(name: str, model: str, seed: int) -> Panel:
     states: list[States] = []
     for task in tasks:
         tokens = [token for of_task, _, token in chosen if of_task == task]
-        of_docs = pipe.hidden([doc for doc, _ in tokens], task)
+        # Components before this one may have what it reads.
+        with nlp.select_pipes(disable=[pipe.name]):
+            docs = list(nlp.pipe([doc for doc, _ in tokens]))
+        of_docs = pipe.hidden(docs, task)
         states += [of_doc[i] for of_doc, (_, i) in zip(of_docs, tokens, strict=True)]
     hidden = np.stack(states)
     of_tasks, of_labels = [task for task, _, _ in chosen], [label for _, label, _ in chosen]

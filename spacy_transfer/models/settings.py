@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from spacy_transfer.nn.encoders import CharacterEncoderName, EncoderSettings, WordEncoderName
 from spacy_transfer.nn.mmd import AUTHOR_WIDTHS
 from spacy_transfer.nn.objective import MMDName, ObjectiveSettings
@@ -12,7 +14,7 @@ def hierarchical_encoder(
     char_embedding: int = 25,
     char_hidden: int = 80,
     char_layers: int = 2,
-    word_encoder: WordEncoderName = "gru",
+    word_encoder: WordEncoderName | Literal["none"] = "gru",
     word_embedding: int = 50,
     word_hidden: int = 300,
     word_layers: int = 2,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from thinc.api import ArgsKwargs, Optimizer, PyTorchShim, get_torch_default_device
+from thinc.api import ArgsKwargs, Optimizer, PyTorchShim, get_torch_default_device, xp2torch
 from torch import Tensor
 
 from spacy_transfer.models.device import default_device, require_device
@@ -236,6 +238,21 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
                 weights, _ = optimizer((self.id, name), weights, gradient)
                 parameter.data.copy_(torch.from_numpy(weights))
                 parameter.grad = None
+
+    @contextmanager
+    def use_params(self, params: Mapping[tuple[int, str], Any]) -> Iterator[None]:
+        """Compute with other parameters for a while, such as the averages that thinc's optimizers
+        keep; those that are not given stay as they are."""
+        kept = {}
+        for name, parameter in self.network.named_parameters() if self.blueprint else ():
+            if (self.id, name) in params:
+                kept[parameter] = parameter.data
+                parameter.data = xp2torch(params[self.id, name], device=self.device)
+        try:
+            yield
+        finally:
+            for parameter, data in kept.items():
+                parameter.data = data
 
     def to_bytes(self) -> bytes:
         """Blueprint and weights as one safetensors file; empty before initialisation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 from thinc.api import ArgsKwargs, Model
+from thinc.types import Floats2d
 
 from spacy_transfer.models.device import read_device
 from spacy_transfer.models.shim import TransferShim
+from spacy_transfer.models.tok2vec import Tok2Vec, TokenVectors
 from spacy_transfer.nn.batch import GroupBatch, Segments, TaskPart, send
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
@@ -55,6 +57,24 @@ class TaskDocs:
 
 
 @dataclass(frozen=True)
+class TaggerInput:
+    """Docs of some tasks, each task once.
+
+    `docs` are all Docs of a batch, in its order and with those that no part has: what a tok2vec
+    that listens to another component was told in training. None: those of the parts.
+    """
+
+    parts: list[TaskDocs]
+    docs: list[Doc] | None = None
+
+    def all_docs(self) -> list[Doc]:
+        """What the tok2vec is given."""
+        if self.docs is not None:
+            return self.docs
+        return [doc for part in self.parts for doc in part.docs]
+
+
+@dataclass(frozen=True)
 class LossTerms:
     """The value of the loss and of its terms by name; the terms add up to it."""
 
@@ -76,24 +96,29 @@ class Prediction(NamedTuple):
 
 
 TaggerOutput = dict[str, list[Prediction]] | LossTerms
-TransferModel: TypeAlias = Model[list[TaskDocs], TaggerOutput]
+TransferModel: TypeAlias = Model[TaggerInput, TaggerOutput]
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 def transfer_tagger(
     encoder: EncoderSettings,
     objective: ObjectiveSettings,
+    tok2vec: Model[list[Doc], list[Floats2d]] | None = None,
     sharing: str | dict[str, str] = "T-B",
     projection: ProjectionName = "none",
     device: str | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
 ) -> TransferModel:
     """`spacy_transfer.TransferTagger.v1`: a GRU-CRF (or LSTM-, CNN-) tagger for a target and its
-    sources. ValueError for an unknown sharing plan, projection, device or precision.
+    sources. ValueError for an unknown sharing plan, projection, device or precision, and where a
+    word encoder is needed and there is none.
 
     Args:
         encoder: kinds and widths of the encoders.
         objective: what is minimised.
+        tok2vec: any tok2vec of spaCy, such as a listener to a pretrained transformer, that gives
+            the vectors of words: no word is looked up then, and the word encoder on top may be
+            `none`. All tasks share it; with T-C, each has a word encoder of its own.
         sharing: what sources have in common with the target: T-A, T-B or T-C, for all sources or
             for each by its name.
         projection: what each task has of its own between the encoder and the CRF, for T-A: `none`,
@@ -107,9 +132,16 @@ def transfer_tagger(
     In training its input carries gold tags and its output is the loss, whose gradient is 1; in
     prediction the output is, for each task, a `Prediction` a Doc.
     """
+    if tok2vec is None and encoder.word_encoder == "none":
+        raise ValueError("word_encoder may be none with a tok2vec alone: set one of both")
     for plan in sharing.values() if isinstance(sharing, dict) else [sharing]:
         if plan not in PLANS:
             raise ValueError(f"sharing must be one of {', '.join(PLANS)}; found {plan!r}")
+        if plan == "T-C" and encoder.word_encoder == "none":
+            raise ValueError(
+                "with T-C each task has a word encoder of its own: set word_encoder, or share more "
+                "by T-B"
+            )
     if projection not in PROJECTIONS:
         raise ValueError(
             f"projection must be one of {', '.join(PROJECTIONS)}; found {projection!r}"
@@ -119,9 +151,10 @@ def transfer_tagger(
     return Model(
         "transfer_tagger",
         forward,
+        layers=[] if tok2vec is None else [tok2vec],
         shims=[TransferShim(read_device(device), PRECISIONS[precision])],
         attrs={
-            "encoder": encoder,
+            "encoder": replace(encoder, from_outside=tok2vec is not None),
             "objective": objective,
             "sharing": sharing,
             "projection": projection,
@@ -137,13 +170,26 @@ def shim_of(model: TransferModel) -> TransferShim:
     return shim
 
 
+def tok2vec_of(model: TransferModel) -> Tok2Vec | None:
+    """The tok2vec below the network, if there is one."""
+    return model.layers[0] if model.layers else None
+
+
 def forward(
-    model: TransferModel, inputs: list[TaskDocs], is_train: bool
+    model: TransferModel, inputs: TaggerInput, is_train: bool
 ) -> tuple[TaggerOutput, Callable[[float], list[Any]]]:
-    """Tag ids or the loss; the callback takes the gradient of the loss."""
+    """Tag ids or the loss; the callback takes the gradient of the loss.
+
+    Without parts there is nothing to learn, but where other components listen to the same one,
+    their gradients may wait for those of this tok2vec.
+    """
     shim = shim_of(model)
     shim.network.set_dropout(model.attrs["dropout_rate"])
-    batch = ArgsKwargs((_group(shim, inputs),), {})
+    vectors = _vectors(model, inputs, is_train)
+    if not inputs.parts:
+        assert vectors is not None
+        return LossTerms(0.0, {}), vectors.backprop
+    batch = ArgsKwargs((_group(shim, inputs.parts, vectors),), {})
     output, torch_backprop = shim(batch, is_train)
     if not isinstance(output, Loss):
         return {task: _trim(decoded) for task, decoded in output.items()}, lambda _: []
@@ -151,7 +197,7 @@ def forward(
     def backprop(gradient: float) -> list[Any]:
         grads = torch.full_like(output.total, gradient)
         torch_backprop(ArgsKwargs(((output.total,),), {"grad_tensors": (grads,)}))
-        return []
+        return [] if vectors is None else vectors.backprop(gradient)
 
     values = summed(torch.stack(list(output.terms.values()))).tolist()
     return LossTerms(sum(values), dict(zip(output.terms, values, strict=True))), backprop
@@ -163,7 +209,8 @@ def n_best(
     """For each Doc its most probable sequences of tag ids, at most n, with their probabilities."""
     shim = shim_of(model)
     network = shim.network.eval()
-    [batch] = _group(shim, [docs])
+    inputs = TaggerInput([docs])
+    [batch] = _group(shim, inputs.parts, _vectors(model, inputs))
     tags, logs, lengths = network.n_best(batch, n, temperature)
     probabilities = logs.exp().tolist()
     return [
@@ -181,7 +228,8 @@ def hidden_states(model: TransferModel, inputs: TaskDocs) -> list[NDArray[np.flo
     """
     shim = shim_of(model)
     network = shim.network.eval()
-    [group] = _group(shim, [inputs])
+    vectors = _vectors(model, TaggerInput([inputs]))
+    [group] = _group(shim, [inputs], vectors)
     with torch.no_grad():
         states = network.hidden(group.tokens, inputs.task).float().cpu().numpy()
     index, lengths = group.tokens.words.index(group.parts[0].ranks)
@@ -191,7 +239,18 @@ def hidden_states(model: TransferModel, inputs: TaskDocs) -> list[NDArray[np.flo
     ]
 
 
-def _group(shim: TransferShim, inputs: list[TaskDocs]) -> list[GroupBatch]:
+def _vectors(
+    model: TransferModel, inputs: TaggerInput, is_train: bool = False
+) -> TokenVectors | None:
+    tok2vec, device = tok2vec_of(model), shim_of(model).device
+    if tok2vec is None:
+        return None
+    return TokenVectors(tok2vec, inputs.all_docs(), device, is_train=is_train)
+
+
+def _group(
+    shim: TransferShim, inputs: list[TaskDocs], vectors: TokenVectors | None
+) -> list[GroupBatch]:
     """Put tasks that share a word level into one batch."""
     groups: dict[str, list[TaskDocs]] = {}
     for part in inputs:
@@ -200,6 +259,8 @@ def _group(shim: TransferShim, inputs: list[TaskDocs]) -> list[GroupBatch]:
     for group, parts in groups.items():
         docs = [doc for part in parts for doc in part.docs]
         tokens, ranks = shim.vocabularies[group].batch(docs, shim.device)
+        if vectors is not None:
+            tokens = replace(tokens, vectors=vectors.packed(docs, tokens.words, ranks))
         split = torch.split(ranks, [len(part.docs) for part in parts])
         batches.append(
             GroupBatch(

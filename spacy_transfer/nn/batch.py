@@ -77,6 +77,7 @@ class TokenBatch:
         keys: [distinct] numbers that stand for the words in other batches too; None without.
         features: [tokens, features] inputs of the CRF beside the hidden states, packed; None
             without.
+        vectors: [tokens, width] what stands in for the embeddings of words, packed; None without.
     """
 
     words: Packed
@@ -86,6 +87,7 @@ class TokenBatch:
     static: Tensor
     keys: Sequence[int] | None = None
     features: Tensor | None = None
+    vectors: Tensor | None = None
 
 
 class Segments(NamedTuple):

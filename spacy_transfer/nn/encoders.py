@@ -2,7 +2,8 @@
 
 Yang et al. 2017 (§3.1, §3.4) use two-layer bidirectional GRUs at both levels, Wang et al. 2018 a
 one-layer bidirectional LSTM over words; Collobert et al. 2011 and Ma & Hovy 2016 use CNNs. All are
-settings of the same two modules.
+settings of the same two modules. Vectors from outside, such as those of a pretrained transformer,
+may stand in for the embeddings of words.
 """
 
 from __future__ import annotations
@@ -35,26 +36,30 @@ class EncoderSettings:
         char_embedding: width of the character embeddings.
         char_hidden: width of each direction of the character encoder (filters of the CNN).
         char_layers: layers of the character encoder.
-        word_encoder: as `char_encoder`, without `none`.
-        word_embedding: width of the word embeddings; with pretrained vectors it is theirs.
+        word_encoder: as `char_encoder`; `none` is for vectors from outside.
+        word_embedding: width of the word embeddings; with pretrained vectors, or vectors from
+            outside, it is theirs.
         word_hidden: width of each direction of the word encoder (filters of the CNN).
         word_layers: layers of the word encoder.
         word_dropout: how often a word seen once in training is read as the unknown word.
         lower: look words up in lower case.
         zero_digits: look words up with every digit as 0.
+        from_outside: whether the vectors of tokens come with a batch. No word is looked up then:
+            word_dropout, lower and zero_digits have no effect.
     """
 
     char_encoder: CharacterEncoderName = "gru"
     char_embedding: int = 25
     char_hidden: int = 80
     char_layers: int = 2
-    word_encoder: WordEncoderName = "gru"
+    word_encoder: WordEncoderName | Literal["none"] = "gru"
     word_embedding: int = 50
     word_hidden: int = 300
     word_layers: int = 2
     word_dropout: float = 0.5
     lower: bool = True
     zero_digits: bool = True
+    from_outside: bool = False
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -73,6 +78,8 @@ class EncoderSettings:
     @property
     def word_width(self) -> int:
         """Width of a token's hidden state, the input of the CRF's emissions."""
+        if self.word_encoder == "none":
+            return self.word_embedding + self.char_width
         return self.word_hidden if self.word_encoder == "cnn" else 2 * self.word_hidden
 
 
@@ -202,19 +209,25 @@ class CharacterEncoder(nn.Module):
 
 
 class WordEncoder(nn.Module):
-    """Word and character-level vectors of each token to its hidden state."""
+    """Word and character-level vectors of each token to its hidden state: with the encoder `none`,
+    these vectors themselves."""
 
     def __init__(self, settings: EncoderSettings, word_embedding: int) -> None:
         super().__init__()
         self.dropout = nn.Dropout(0.0)
-        self.encoder = _stack(
-            settings.word_encoder,
-            word_embedding + settings.char_width,
-            settings.word_hidden,
-            settings.word_layers,
-        )
+        self.encoder: nn.Module | None = None
+        if settings.word_encoder != "none":
+            self.encoder = _stack(
+                settings.word_encoder,
+                word_embedding + settings.char_width,
+                settings.word_hidden,
+                settings.word_layers,
+            )
 
     def forward(self, tokens: Packed) -> Tensor:
         """Packed [tokens, word_embedding + char_width] to [tokens, word_width]."""
-        states, _ = self.encoder(tokens.with_data(self.dropout(tokens.data)))
+        inputs = self.dropout(tokens.data)
+        if self.encoder is None:
+            return cast(Tensor, inputs)
+        states, _ = self.encoder(tokens.with_data(inputs))
         return cast(Tensor, states.data)

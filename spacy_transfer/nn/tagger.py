@@ -180,6 +180,7 @@ class TransferTagger(nn.Module):
             {
                 group: WordEmbedding(rows, width, encoder.word_dropout)
                 for group, (rows, width) in sizes.words.items()
+                if not encoder.from_outside
             }
         )
         self.characters: CharacterEncoder | None = None
@@ -252,12 +253,23 @@ class TransferTagger(nn.Module):
     def hidden(self, tokens: TokenBatch, task: str) -> Tensor:
         """Contextual hidden states of a batch, packed: [tokens, hidden]."""
         group = self.sharing.words_of(task)
-        distinct = self.embeddings[group](tokens.rows, tokens.static_index, tokens.static)
-        if self.characters is not None:
-            distinct = torch.cat([distinct, self.characters(tokens.characters, tokens.keys)], dim=1)
-        states = self.words[group](tokens.words.with_data(distinct[tokens.words.data]))
+        states = self.words[group](tokens.words.with_data(self._inputs(tokens, group)))
         assert isinstance(states, Tensor)
         return states
+
+    def _inputs(self, tokens: TokenBatch, group: str) -> Tensor:
+        """What a word encoder reads, packed: [tokens, word_embedding + char_width]."""
+        of_words = []
+        if tokens.vectors is None:
+            rows = self.embeddings[group](tokens.rows, tokens.static_index, tokens.static)
+            of_words.append(rows)
+        if self.characters is not None:
+            of_words.append(self.characters(tokens.characters, tokens.keys))
+        if not of_words:
+            assert tokens.vectors is not None
+            return tokens.vectors
+        of_tokens = torch.cat(of_words, dim=1)[tokens.words.data]
+        return of_tokens if tokens.vectors is None else torch.cat([tokens.vectors, of_tokens], 1)
 
     def forward(self, batch: list[GroupBatch]) -> Loss | dict[str, Decoded]:
         """The loss of gold tags, or what is predicted for each task."""

@@ -4,6 +4,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,15 @@ from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.models.tagger import (
     LossTerms,
     Prediction,
+    TaggerInput,
     TaskDocs,
     TransferModel,
     hidden_states,
     n_best,
     shim_of,
+    tok2vec_of,
 )
+from spacy_transfer.models.tok2vec import initialize_tok2vec
 from spacy_transfer.models.vocabulary import Normalizer
 from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.pipeline.confidence import Confidence, Reading, reading_of, set_with_scores
@@ -43,6 +48,9 @@ from spacy_transfer.pipeline.tasks import Task, TaskTags, equal_tags, head_label
 
 PREDICTION_TOKENS = 16_384
 """Padded tokens that are tagged at once: bounds memory, whatever the batch size."""
+
+SAMPLE = 10
+"""So many Docs show a tok2vec what its inputs look like."""
 
 TagIds = NDArray[np.int64]
 
@@ -212,8 +220,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         if self.confidence is not None:
             segments = self.task_tags(self.task).segments(self.temperature)
         for indices in _by_length([len(doc) for doc in docs]):
-            batch = [TaskDocs(self.task, [docs[i] for i in indices], segments=segments)]
-            output = self.model.predict(batch)
+            part = TaskDocs(self.task, [docs[i] for i in indices], segments=segments)
+            output = self.model.predict(TaggerInput([part]))
             assert not isinstance(output, LossTerms)
             for i, prediction in zip(indices, output[self.task], strict=True):
                 predicted[i] = prediction
@@ -250,7 +258,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         """
         self._require_task(task)
         docs = list(docs)
-        width = self.model.attrs["encoder"].word_width
+        blueprint = shim_of(self.model).blueprint
+        width = (blueprint.encoder if blueprint else self.model.attrs["encoder"]).word_width
         states = [np.zeros((0, width), dtype=np.float32)] * len(docs)
         for indices in _by_length([len(doc) for doc in docs]):
             of_batch = hidden_states(self.model, TaskDocs(task, [docs[i] for i in indices]))
@@ -321,6 +330,16 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         given = labels if isinstance(labels, dict) else {TARGET: labels} if labels else {}
         encoder = self.model.attrs["encoder"]
         normalize = Normalizer(encoder.lower, encoder.zero_digits)
+        tok2vec = tok2vec_of(self.model)
+        if tok2vec is not None:
+            if source_vectors or source_pipeline:
+                raise ValueError(
+                    "source_vectors and source_pipeline are for embeddings of words: this tagger "
+                    "has a tok2vec"
+                )
+            sample = (example.x for example in get_examples() if len(example.x))
+            width = initialize_tok2vec(tok2vec, list(islice(sample, SAMPLE)))
+            encoder = replace(encoder, word_embedding=width)
         # Labels that were added before there was a network belong to the target too.
         added = [] if shim_of(self.model).blueprint else self.cfg["tasks"][TARGET]["labels"]
         found = survey(get_examples(), self.layer, normalize)
@@ -359,7 +378,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         tags = {task: self.task_tags(task) for task in self.tasks}
         matched = self._matched(tags, sharing)
         blueprint, network = build_network(
-            self.model.attrs["encoder"],
+            encoder,
             self.model.attrs["objective"],
             sharing,
             self.model.attrs["projection"],
@@ -411,7 +430,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         examples = list(examples)
         validate_examples(examples, f"{type(self).__name__}.update")
         batch = self._gold_batch(examples)
-        if not batch:
+        listens = tok2vec_of(self.model) is not None and any(len(eg.predicted) for eg in examples)
+        if not batch.parts and not listens:
             return losses
         set_dropout_rate(self.model, drop)
         output, backprop = self.model.begin_update(batch)
@@ -431,7 +451,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
     def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, float]:  # noqa: ARG002
         """The loss of the examples in training under the current weights, and its gradient, 1."""
         batch = self._gold_batch(list(examples))
-        if not batch:
+        if not batch.parts:
             return 0.0, 1.0
         output, _ = self.model.begin_update(batch)
         assert isinstance(output, LossTerms)
@@ -441,7 +461,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         """The papers' AdaGrad, for updating this component by itself."""
         return adagrad()
 
-    def _gold_batch(self, examples: list[Example]) -> list[TaskDocs]:
+    def _gold_batch(self, examples: list[Example]) -> TaggerInput:
         by_task: dict[str, tuple[list[Doc], list[TagIds], list[float]]] = {}
         for example in examples:
             if not len(example.predicted):
@@ -456,13 +476,13 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             docs.append(example.predicted)
             gold.append(self.task_tags(task).encode(tags))
             weights.append(weight_of(example.reference))
-        batch = []
+        parts = []
         for task in self.tasks:
             if task in by_task:
                 docs, gold, weights = by_task[task]
                 scales = None if set(weights) == {1.0} else weights
-                batch.append(TaskDocs(task, docs, gold, weights=scales).share())
-        return batch
+                parts.append(TaskDocs(task, docs, gold, weights=scales).share())
+        return TaggerInput(parts, [example.predicted for example in examples])
 
     # Loading
 

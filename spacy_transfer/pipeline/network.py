@@ -63,7 +63,9 @@ def build_network(
         tasks=dict(tasks),
         matched={task: len(pairs) for task, pairs in matched.items()},
         words={
-            group: WordLevel(
+            group: WordLevel([], encoder.word_embedding, static=False)
+            if encoder.from_outside
+            else WordLevel(
                 sorted(found.words),
                 starts[group].shape[1] or encoder.word_embedding,
                 group not in source_vectors,
@@ -77,7 +79,7 @@ def build_network(
         frozen=list(frozen),
     )
     network = blueprint.build()
-    for group, found in words.items():
+    for group, found in () if encoder.from_outside else words.items():
         listed = blueprint.words[group].words
         positions, values = initial_vectors(listed, found.surface, starts[group])
         rare = np.array([found.words[word] == 1 for word in listed])

@@ -61,9 +61,11 @@ class SourcePipeline:
         shim = shim_of(self._pipe.model)
         assert shim.blueprint is not None
         self._blueprint, self._network = shim.blueprint, shim.network
-        if self._blueprint.gazetteers or self._blueprint.projection != "none":
+        projection = self._blueprint.projection != "none"
+        if self._blueprint.gazetteers or projection or self._blueprint.encoder.from_outside:
             raise ValueError(
-                f"{path}: a pipeline with gazetteers or a projection cannot be carried over"
+                f"{path}: a pipeline with gazetteers, a projection or a tok2vec cannot be carried "
+                f"over"
             )
 
     def survey(self, normalize: Normalizer) -> TaskSurvey:

@@ -10,9 +10,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from confection import Config
 from spacy.language import Language
@@ -26,7 +27,7 @@ from spacy.training.loop import (
     update_meta,
 )
 from spacy.util import registry, resolve_dot_names
-from thinc.api import fix_random_seed
+from thinc.api import Optimizer, fix_random_seed
 
 from spacy_transfer.corpus.readers import TaskStreams
 from spacy_transfer.models.device import use_gpu as choose_gpu
@@ -116,10 +117,13 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
     # Weights start equal in all processes; what is dropped should differ.
     fix_random_seed((settings["seed"] or 0) + rank())
     progress = Progress()
-    evaluate = create_evaluation_callback(nlp, setup.dev_corpus, settings["score_weights"])
-    steps = _steps(
-        nlp, settings, settings["batcher"](setup.streams), lambda: on_first(evaluate), progress
-    )
+    score = create_evaluation_callback(nlp, setup.dev_corpus, settings["score_weights"])
+
+    def evaluate() -> tuple[float, dict[str, Any]]:
+        with _averages(nlp, settings["optimizer"]):
+            return on_first(score)
+
+    steps = _steps(nlp, settings, settings["batcher"](setup.streams), evaluate, progress)
     if rank() > 0:
         for _ in steps:
             pass
@@ -127,6 +131,11 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
     output.mkdir(parents=True, exist_ok=True)
     clean_output_dir(output)
     before_to_disk = create_before_to_disk_callback(settings["before_to_disk"])
+
+    def save(name: str) -> None:
+        with _averages(nlp, settings["optimizer"]):
+            save_pipeline(before_to_disk(nlp), output / name)
+
     log_step, finish_log = settings["logger"](nlp, sys.stdout, sys.stderr)
     started = time.monotonic()
     try:
@@ -139,16 +148,24 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
                 info["seconds"] = time.monotonic() - started
                 update_meta(settings, nlp, info)
                 if progress.best_step == progress.step:
-                    save_pipeline(before_to_disk(nlp), output / BEST)
+                    save(BEST)
                 log_step(info)
                 print(json.dumps(_log_line(info)), file=log, flush=True)
     except KeyboardInterrupt:
-        save_pipeline(before_to_disk(nlp), output / LAST)
+        save(LAST)
         raise
     finally:
         finish_log()
-    save_pipeline(before_to_disk(nlp), output / LAST)
+    save(LAST)
     return progress
+
+
+def _averages(nlp: Language, optimizer: Optimizer) -> AbstractContextManager[None]:
+    """Where an optimizer averages weights over steps, these are what is evaluated and saved."""
+    averages = optimizer.averages
+    return cast(
+        AbstractContextManager[None], nlp.use_params(averages) if averages else nullcontext()
+    )
 
 
 def _steps(
@@ -206,13 +223,16 @@ def _update(nlp: Language, settings: dict[str, Any], batch: Batch, progress: Pro
         nlp.update(
             batch,
             drop=settings["dropout"],
-            sgd=settings["optimizer"],
+            sgd=False,  # a component that others listen to has its gradient when these are done
             losses=progress.losses,
             exclude=settings["frozen_components"],
             annotates=settings["annotating_components"],
         )
     except FloatingPointError as error:
         raise FloatingPointError(f"step {progress.step + 1}: {error}") from error
+    for name, pipe in nlp.pipeline:
+        if name not in settings["frozen_components"] and getattr(pipe, "is_trainable", False):
+            pipe.finish_update(settings["optimizer"])
     settings["optimizer"].step_schedules()
     progress.step += 1
     progress.words += sum(len(example) for example in batch)

@@ -54,6 +54,20 @@ def test_seeds_and_settings_of_an_entry_go_before_those_of_all(
     }
 
 
+def test_the_data_folder_in_settings(edit: Callable[[str, str], Path]) -> None:
+    """A value may be a section of its own, such as another batcher."""
+    batcher = '{"@batchers": spacy_transfer.TargetOnly.v1, batch_size: 3}'
+    here = f'{{training.batcher: {batcher}, paths.vectors: "{{data}}/glove"}}'
+    path = edit("{config: alone.cfg}", f"{{config: alone.cfg, settings: {here}}}")
+    run = next(iter(runs_of(read_grid(path), path.parent, path.parent)))
+    assert run.settings["paths.vectors"] == str(path.parent.resolve() / "glove")
+    config = config_of(run, lambda file, _: str(file), str)
+    assert config["training"]["batcher"] == {
+        "@batchers": "spacy_transfer.TargetOnly.v1",
+        "batch_size": 3,
+    }
+
+
 def test_a_reference_goes_with_every_run_and_changes_none(
     grid_file: Path, edit: Callable[[str, str], Path]
 ) -> None:

@@ -21,7 +21,7 @@ from spacy_transfer.models import shim as shim_module
 from spacy_transfer.models import tagger as model_module
 from spacy_transfer.models.device import default_device, require_device, use_gpu
 from spacy_transfer.models.shim import Blueprint, TransferShim, WordLevel
-from spacy_transfer.models.tagger import TaskDocs, forward, shim_of, transfer_tagger
+from spacy_transfer.models.tagger import TaggerInput, TaskDocs, forward, shim_of, transfer_tagger
 from spacy_transfer.nn.crf import CRF
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
@@ -171,7 +171,7 @@ def test_nothing_outside_the_crf_waits_for_the_device(
     model = transfer_tagger(encoder, OBJECTIVE, device="meta", precision=precision)
     blueprint = replace(BLUEPRINT, encoder=encoder)
     shim_of(model).set_network(blueprint, blueprint.build())
-    _, backprop = forward(model, [docs(nlp, "target"), docs(nlp, "source")], True)
+    _, backprop = forward(model, TaggerInput([docs(nlp, "target"), docs(nlp, "source")]), True)
     backprop(1.0)
     assert given == [(torch.float32, {"meta"})] * 2
     for name, parameter in shim_of(model).network.named_parameters():
@@ -192,7 +192,7 @@ def test_optimizers_of_thinc_reach_a_device_that_thinc_does_not(
                 meta = torch.device("meta")
                 patch.setattr(shim_module, "get_torch_default_device", lambda: meta)
             for _ in range(3):
-                _, backprop = model.begin_update([docs(nlp, "target")])
+                _, backprop = model.begin_update(TaggerInput([docs(nlp, "target")]))
                 backprop(1.0)
                 model.finish_update(optimizer)
         return shim_of(model).network.state_dict()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +17,13 @@ from thinc.api import Adam
 from spacy_transfer.models.gazetteer import Gazetteer
 from spacy_transfer.models.optimizer import Adagrad, adagrad
 from spacy_transfer.models.shim import Blueprint, TransferShim, WordLevel
-from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, transfer_tagger
+from spacy_transfer.models.tagger import (
+    LossTerms,
+    TaggerInput,
+    TaskDocs,
+    TransferModel,
+    transfer_tagger,
+)
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.sharing import Sharing
@@ -81,10 +88,10 @@ def assert_same(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor])
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def make_docs(nlp: Language, task: str = "target", gold: bool = True) -> list[TaskDocs]:
+def make_docs(nlp: Language, task: str = "target", gold: bool = True) -> TaggerInput:
     docs = [Doc(nlp.vocab, words=words) for words in (["Ann", "x"], ["naïve", "Ann", "😀"])]
     tags = [np.array([0, 1]), np.array([2, 0, 1])]
-    return [TaskDocs(task, docs, tags if gold else None)]
+    return TaggerInput([TaskDocs(task, docs, tags if gold else None)])
 
 
 @pytest.mark.parametrize(
@@ -256,6 +263,26 @@ def test_thinc_optimizer(nlp: Language) -> None:
         for name, parameter in shim(model).network.named_parameters():
             torch.testing.assert_close(parameter.data, expected[name], rtol=1e-6, atol=1e-7)
     assert sum(losses[-2:]) < sum(losses[:2]) / 2
+
+
+def test_averages_of_an_optimizer_can_be_computed_with(nlp: Language) -> None:
+    model, optimizer = make_model(), Adam(0.01, use_averages=True)
+    for _ in range(3):
+        begin(model, nlp)
+        model.finish_update(optimizer)
+    assert optimizer.averages is not None
+    before = state(shim(model))
+    with suppress(KeyError), model.use_params(optimizer.averages):
+        of_averages = state(shim(model))
+        raise KeyError
+    assert_same(before, state(shim(model)))
+    averaged = {name for name, p in shim(model).network.named_parameters() if "source" not in name}
+    for name in averaged:
+        expected = torch.from_numpy(optimizer.averages[shim(model).id, name])
+        torch.testing.assert_close(of_averages[name], expected, rtol=0, atol=0)
+    assert any(not torch.equal(before[name], of_averages[name]) for name in averaged)
+    with transfer_tagger(ENCODER, OBJECTIVE).use_params(optimizer.averages):
+        pass  # nothing to do before there is a network
 
 
 def test_adagrad_learns_through_model_and_shim(nlp: Language) -> None:

@@ -11,7 +11,13 @@ from spacy.tokens import Doc
 
 from spacy_transfer.models import tagger
 from spacy_transfer.models.shim import Blueprint, TransferShim, WordLevel
-from spacy_transfer.models.tagger import LossTerms, TaskDocs, TransferModel, transfer_tagger
+from spacy_transfer.models.tagger import (
+    LossTerms,
+    TaggerInput,
+    TaskDocs,
+    TransferModel,
+    transfer_tagger,
+)
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.sharing import PLANS, Sharing
@@ -61,7 +67,7 @@ def part(nlp: Language, task: str, gold: bool = True) -> TaskDocs:
 def gradients(model: TransferModel, by: float, batch: list[TaskDocs]) -> dict[str, torch.Tensor]:
     network = shim_of(model).network
     network.zero_grad(set_to_none=True)
-    output, backprop = model.begin_update(batch)
+    output, backprop = model.begin_update(TaggerInput(batch))
     assert isinstance(output, LossTerms)
     assert sum(output.terms.values()) == pytest.approx(output.total, rel=1e-6)
     assert backprop(by) == []
@@ -90,12 +96,12 @@ def test_predictions_come_in_the_order_of_the_docs(
 ) -> None:
     model = make_model(plan)
     both = [part(nlp, "target", gold=False), part(nlp, "source", gold=False)]
-    together = model.predict(both)
+    together = model.predict(TaggerInput(both))
     assert isinstance(together, dict)
     for of_task in both:
         assert [len(found.tags) for found in together[of_task.task]] == [1, 3, 2, 4]
         for doc, found in zip(of_task.docs, together[of_task.task], strict=True):
-            alone = model.predict([TaskDocs(of_task.task, [doc])])
+            alone = model.predict(TaggerInput([TaskDocs(of_task.task, [doc])]))
             assert isinstance(alone, dict)
             assert alone[of_task.task][0].tags.tolist() == found.tags.tolist()
 
@@ -117,7 +123,7 @@ def test_dropout_rate_of_the_model_reaches_the_network(make_model: Make, nlp: La
     model = make_model("T-B")
 
     def total() -> float:
-        output, _ = model.begin_update([part(nlp, "target")])
+        output, _ = model.begin_update(TaggerInput([part(nlp, "target")]))
         assert isinstance(output, LossTerms)
         return output.total
 
@@ -129,13 +135,13 @@ def test_dropout_rate_of_the_model_reaches_the_network(make_model: Make, nlp: La
 def test_threads_may_predict_with_one_model(make_model: Make, nlp: Language) -> None:
     """One that ends must not put the network into training mode while another is at work."""
     model = make_model("T-B")
-    network, batch = shim_of(model).network, [part(nlp, "target", gold=False)]
+    network, batch = shim_of(model).network, TaggerInput([part(nlp, "target", gold=False)])
     model.predict(batch)
     assert not any(module.training for module in network.modules())
-    model.begin_update([part(nlp, "target")])
+    model.begin_update(TaggerInput([part(nlp, "target")]))
     assert all(module.training for module in network.modules())
 
 
 def test_before_initialisation(nlp: Language) -> None:
     with pytest.raises(ValueError, match=r"not initialised: call nlp.initialize"):
-        transfer_tagger(ENCODER, OBJECTIVE).predict([part(nlp, "target", gold=False)])
+        transfer_tagger(ENCODER, OBJECTIVE).predict(TaggerInput([part(nlp, "target", gold=False)]))

@@ -20,7 +20,7 @@ def test_every_config_of_the_project_loads(path: Path) -> None:
     config = load_training_config(path, {"paths.dev": "here.spacy", "system.seed": 7})
     nlp = load_model_from_config(config, auto_fill=True)
     assert nlp.pipe_names == [nlp.get_pipe_meta(name).factory for name in nlp.pipe_names]
-    assert isinstance(nlp.get_pipe(nlp.pipe_names[0]), TransferPipe)
+    assert isinstance(nlp.get_pipe(nlp.pipe_names[-1]), TransferPipe)
     filled = nlp.config.interpolate()
     assert filled["corpora"]["dev"]["path"] == "here.spacy"
     settings = registry.resolve(filled["training"], schema=ConfigSchemaTraining)

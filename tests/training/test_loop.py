@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import spacy
+import torch
 from spacy.language import Language
 from spacy.util import registry
 
 from spacy_transfer.corpus.marks import TARGET
+from spacy_transfer.corpus.readers import task_corpus
 from spacy_transfer.models.tagger import shim_of
 from tests.conftest import CONFIGS, SMALL_CONFIG, Run, Train, examples
 
@@ -109,8 +111,7 @@ def test_every_config_of_the_project_trains(train: Train, config: Path) -> None:
     run = train(union, config=config)
     assert steps(run) == [2, 4], run.err
     nlp = spacy.load(run.output / "model-last")
-    [pipe] = nlp.pipe_names
-    assert nlp.get_pipe(pipe).tasks == (
+    assert nlp.get_pipe(nlp.pipe_names[-1]).tasks == (
         (TARGET,) if config.stem == "target_only" else (TARGET, "source")
     )
 
@@ -168,6 +169,51 @@ def test_dropout_is_that_of_the_config(train: Train, tmp_path: Path) -> None:
     none = train({"training.dropout": 0.0}, output=tmp_path / "none")
     assert steps(some) == steps(none)
     assert weights(some) != weights(none)
+
+
+ADAM = """[training.optimizer]
+@optimizers = "Adam.v1"
+learn_rate = 0.01
+
+"""
+
+
+def test_averaged_weights_are_what_is_saved(train: Train, tmp_path: Path) -> None:
+    """Evaluated too: the best pipeline is that of its score."""
+    text = SMALL_CONFIG.read_text(encoding="utf-8")
+    start, end = text.index("[training.optimizer]"), text.index("[training.logger]")
+    config = tmp_path / "adam.cfg"
+    config.write_text(text[:start] + ADAM + text[end:], encoding="utf-8")
+    plain, averaged = (
+        train(
+            {"training.optimizer.use_averages": use, "training.dropout": 0.0},
+            config=config,
+            output=tmp_path / use,
+        )
+        for use in ("false", "true")
+    )
+    assert steps(plain) == steps(averaged)
+    assert [line["losses"] for line in log(plain)] == [line["losses"] for line in log(averaged)]
+    assert weights(plain) != weights(averaged)
+    scores = [line["scores"]["ents_f"] for line in log(averaged)]
+    dev = Path(spacy.load(averaged.output / "model-best").config["paths"]["dev"])
+    nlp = spacy.load(averaged.output / "model-best")
+    assert nlp.evaluate(list(task_corpus(dev)(nlp)))["ents_f"] == pytest.approx(max(scores))
+
+
+def test_what_others_listen_to_learns_from_every_batch(train: Train, tiny_bert: Path) -> None:
+    """Of the last one, too: its gradient is there only when those who listen are done."""
+    config = next(path for path in CONFIGS if path.stem == "transformer")
+    settings = {"training.optimizer.learn_rate.warmup_steps": 0, "training.max_steps": 1}
+    run = train(settings, config=config)
+    assert steps(run) == [1]
+    import transformers
+
+    before = transformers.AutoModel.from_pretrained(tiny_bert).state_dict()
+    nlp = spacy.load(run.output / "model-last")
+    after = nlp.get_pipe("transformer").model.transformer.state_dict()
+    name = "encoder.layer.0.output.dense.weight"
+    assert not torch.equal(before[name], after[name])
 
 
 def test_learn_rate_schedule_goes_on(train: Train, tmp_path: Path) -> None:
