@@ -9,7 +9,7 @@ import numpy as np
 import spacy
 
 from spacy_transfer.corpus.readers import task_corpus
-from spacy_transfer.evaluation.counts import count_correct
+from spacy_transfer.evaluation.counts import Counts, count_correct
 from spacy_transfer.evaluation.pipelines import annotate, layer_of
 from spacy_transfer.evaluation.significance import DRAWS, Floats, bootstrap, f1, randomisation_test
 from spacy_transfer.evaluation.table import markdown_table
@@ -92,6 +92,12 @@ def comparison_table(comparison: Comparison) -> str:
     ):
         lines.append([name, f"{value:{sign}.2f}", f"{low:{sign}.2f} to {high:{sign}.2f}"])
     return markdown_table(lines)
+
+
+def estimate(counts: Counts, *, draws: int = DRAWS, seed: int = 0) -> Estimate:
+    """F1 in percent, of tags the accuracy, of counts [sentences, 3]."""
+    scores = 100 * bootstrap(counts[None], resamples=draws, seed=seed)[:, 0]
+    return Estimate(100 * float(f1(counts.sum(0))), *_interval(scores))
 
 
 def _interval(values: Floats) -> tuple[float, float]:
