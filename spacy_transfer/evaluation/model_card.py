@@ -81,7 +81,7 @@ def _dev_score(nlp: Language, layer: str, config: Config) -> tuple[Estimate, int
 
 def _corpora(pipe: TransferPipe, config: Config) -> dict[str, dict[str, Any]]:
     train = dot_to_object(config, config["training"]["train_corpus"])
-    readers = {TARGET: train.get(TARGET, {}), **train.get("sources", {})}
+    readers = {TARGET: train.get(TARGET) or {}, **(train.get("sources") or {})}
     corpora = {}
     for task in pipe.tasks:
         path = readers.get(task, {}).get("path")

@@ -56,7 +56,7 @@ def console_logger() -> Callable[[Language, IO[str], IO[str]], Log]:
                 f"{(value or 0) * (1 if name == 'speed' else 100):.2f}"
                 for name, value in found.items()
             ]
-            cells += [f"{100 * info['score']:.2f}", f"{speed:.0f}"]
+            cells += [f"{info['score']:.2f}", f"{speed:.0f}"]
             steps, words, seconds = 0, info["words"], info["seconds"]
             bar.set_postfix_str(f"best {100 * max(score for score, _ in info['checkpoints']):.2f}")
             with bar.external_write_mode(file=stdout):

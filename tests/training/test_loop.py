@@ -83,11 +83,14 @@ def test_every_term_is_logged_at_every_evaluation(train: Train) -> None:
         assert all(value > 0 for value in losses.values())
         assert line["scores"].keys() >= {"ents_p", "ents_r", "ents_f"}
         assert line["score"] == line["scores"]["ents_f"]
-    printed = [line for line in run.out.splitlines() if line.startswith("epoch ")]
-    assert len(printed) == 2
-    for found, line in zip(printed, log(run), strict=True):
+    header, _, *rows, _ = (line.split() for line in run.out.splitlines())
+    assert header[:3] == ["E", "#", "LOSS"]
+    assert [row[1] for row in rows] == ["2", "4"]
+    for row, line in zip(rows, log(run), strict=True):
+        printed = dict(zip(header, row, strict=True))
         for name, value in line["losses"].items():
-            assert f"  {name} {value:.4f}" in found
+            column = name.removeprefix("transfer_ner_").upper() if "ner_" in name else "LOSS"
+            assert printed[column] == f"{value:#.4g}"
     assert [line["words"] for line in log(run)] == sorted(line["words"] for line in log(run))
 
 
