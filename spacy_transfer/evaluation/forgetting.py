@@ -38,8 +38,10 @@ def evaluate_source(model: str, source: str, before: str | None = None) -> OnSou
         ValueError: a pipeline without that source, or corpora as in `compare`.
     """
     nlp = spacy.load(model)
-    named, _, file = source.rpartition("=")
     found = [(pipe, task) for pipe in transfer_pipes(nlp) for task in pipe.tasks[1:]]
+    named, _, file = source.partition("=")
+    if named not in {task for _, task in found}:
+        named, file = "", source
     fitting = [(pipe, task) for pipe, task in found if named in ("", task)]
     if len(fitting) != 1:
         names = ", ".join(task for _, task in found)
