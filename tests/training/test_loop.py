@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.conftest import CONFIGS, SMALL_CONFIG, Run, Train, examples
 
 TERMS = {"crf_target", "crf_source", "mmd_source", "crf_l2_source", "l2"}
 BREAK = "spacy_transfer.tests.Break.v1"
+RECORD = "spacy_transfer.tests.Record.v1"
 
 
 def log(run: Run) -> list[dict[str, Any]]:
@@ -333,3 +335,40 @@ def test_a_corpus_of_one_task_is_no_training_corpus(train: Train, tmp_path: Path
     run = train(config=config)
     assert run.status == 1
     assert run.err == "error: the training corpus must be a spacy_transfer.TransferCorpus.v1\n"
+
+
+def test_what_loggers_get_fits_weights_and_biases_and_mlflow(train: Train) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def setup(nlp: Language, stdout: object, stderr: object) -> Any:
+        def log_step(info: dict[str, Any] | None) -> None:
+            if info:
+                seen.append({**info, "checkpoints": list(info["checkpoints"])})
+
+        return log_step, lambda: None
+
+    registry.loggers.register(RECORD, func=lambda: setup)
+    [ladtl] = [path for path in CONFIGS if path.stem == "ladtl"]
+    settings = {"training.logger.@loggers": RECORD, "training.optimizer.learn_rate": 0.1}
+    run = train({**settings, "components.transfer_ner.model.objective.gamma": 1e-4}, config=ladtl)
+    assert run.status == 0, run.err
+    # What their loggers of spacy-loggers look for.
+    for info in seen:
+        assert {"epoch", "step", "score", "other_scores", "losses", "checkpoints"} <= info.keys()
+        assert info["losses"].keys() == {"transfer_ner", *(f"transfer_ner_{t}" for t in TERMS)}
+        assert {type(value) for value in info["losses"].values()} == {float}
+        plain = [*info["losses"], *info["other_scores"]]
+        assert all(re.fullmatch(r"[\w./ -]+", name) for name in plain)  # MLflow takes no others
+        assert info["checkpoints"][-1] == (info["score"], info["step"])
+    # They log the model, too, where it is the best so far.
+    assert seen[0]["output_path"] == str(run.output / "model-best")
+
+
+def test_the_source_is_looked_at_too(train: Train, corpus_files: Callable[..., Path]) -> None:
+    [ladtl] = [path for path in CONFIGS if path.stem == "ladtl"]
+    run = train({"paths.source_dev": corpus_files("source", 10, seed=1)}, config=ladtl)
+    assert steps(run) == [2, 4]
+    assert "  SOURCE_ENTS_F   SCORE" in run.out.splitlines()[0]
+    for line in log(run):
+        assert line["scores"].keys() >= {"source_ents_p", "source_ents_r", "source_ents_f"}
+        assert line["score"] == line["scores"]["ents_f"]
