@@ -1,7 +1,8 @@
 """A model card: what a pipeline was trained on, how, how well it tags, and what is not known.
 
-spaCy makes the README of a package from the pipeline's meta data, whose `description` and `notes`
-are the card in words; `meta["spacy_transfer"]` has the same facts for programs.
+In words it is the `description` and the `notes` of the pipeline's meta data, of which `spacy
+package` makes a README where there is none; `meta["spacy_transfer"]` has the same facts for
+programs.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from spacy_transfer.evaluation.counts import count_correct, predicted
 from spacy_transfer.evaluation.table import markdown_table
 from spacy_transfer.pipeline.base import TransferPipe, source_scores, transfer_pipes
 from spacy_transfer.pipeline.scoring import main_score
+from spacy_transfer.pipeline.source_pipeline import LAYERS
 
 FEW = 50
 """A label with fewer annotations in the target's training corpus is named among the limits."""
+
+RESAMPLES = 2_000
+"""Of the bootstrap: fewer than in a comparison, as a card is made at each saving."""
 
 Config = Mapping[str, Any]
 
@@ -63,6 +68,11 @@ def _facts(nlp: Language, pipe: TransferPipe, config: Config) -> dict[str, Any]:
             "sentences": sentences,
             "score": main_score(layer),
             **dict(zip(("value", "low", "high"), score, strict=True)),
+            "others": {
+                name: 100 * performance[name]
+                for name, weight in config["training"]["score_weights"].items()
+                if weight is not None and name != main_score(layer) and name in performance
+            },
             "per_type": {label: 100 * scores["f"] for label, scores in per_type.items()},
             "sources": {k: 100 * v for k, v in source_scores(nlp, performance).items()},
         },
@@ -76,7 +86,8 @@ def _dev_score(nlp: Language, layer: str, config: Config) -> tuple[Estimate, int
     block = dot_to_object(config, config["training"]["dev_corpus"])
     examples = registry.resolve({"corpus": block})["corpus"](nlp)
     of_target = [example for example in examples if task_of(example.reference) == TARGET]
-    return estimate(count_correct(predicted(nlp, of_target), layer)), len(of_target)
+    counts = count_correct(predicted(nlp, of_target), layer)
+    return estimate(counts, draws=RESAMPLES), len(of_target)
 
 
 def _corpora(pipe: TransferPipe, config: Config) -> dict[str, dict[str, Any]]:
@@ -99,6 +110,7 @@ def _method(pipe: TransferPipe, config: Config) -> dict[str, Any]:
     objective = model["objective"]
     batcher = config["training"]["batcher"]
     initialize = config["initialize"]["components"].get(pipe.name, {})
+    saved = initialize.get("source_pipeline")
     train = dot_to_object(config, config["training"]["train_corpus"])
     return {
         "name": _name_of(pipe, config),
@@ -107,7 +119,7 @@ def _method(pipe: TransferPipe, config: Config) -> dict[str, Any]:
         "objective": {name: v for name, v in objective.items() if not name.startswith("@")},
         "schedule": batcher["@batchers"].split(".")[1],
         "batches": {name: v for name, v in batcher.items() if not name.startswith("@")},
-        "source_pipeline": initialize.get("source_pipeline"),
+        "carried_over": initialize.get("carry_over", LAYERS) if saved else None,
         "similarity": (train.get("similarity") or {}).get("@misc"),
     }
 
@@ -166,6 +178,9 @@ def _training(card: dict[str, Any]) -> str:
         plans = method["sharing"]
         plans = {"target and source": plans} if isinstance(plans, str) else plans
         lines += [f"Shared by {who}: {_SHARING[plan]} ({plan})." for who, plan in plans.items()]
+    if method["carried_over"] is not None:
+        kept = ", ".join(method["carried_over"]) or "nothing but the CRF of the source"
+        lines.append(f"Started from a pipeline that had learned the source, from its {kept}.")
     cost, valid = objective["cost"], objective.get("constrained")
     terms = [f"softmax-margin CRF loss, cost {cost:g}" if cost else "CRF likelihood"]
     terms += ["of valid tag sequences alone"] if valid else []
@@ -211,6 +226,9 @@ def _scores(card: dict[str, Any]) -> str:
         "over sentences; it says nothing of how other seeds would do). The dev corpus chose this "
         "model among those of its run: on other text of the same kind, expect a little less."
     ]
+    lines += (
+        [", ".join(f"{k} {v:.2f}" for k, v in dev["others"].items()) + "."] if dev["others"] else []
+    )
     if dev["sources"]:
         of_sources = ", ".join(f"{name} {score:.2f}" for name, score in dev["sources"].items())
         lines.append(f"What the sources come to on dev corpora of their own: {of_sources}.")

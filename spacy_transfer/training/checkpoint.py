@@ -14,7 +14,7 @@ LAST = "model-last"
 def save_pipeline(nlp: Language, path: Path) -> None:
     """Write a pipeline beside `path`, then put it in the place of what was there.
 
-    One with a model card gets a README.md, as `spacy package` makes it.
+    A model card is its README.md, which `spacy package` then takes for the package.
     """
     new, old = (path.with_name(f".{path.name}.{suffix}") for suffix in ("new", "old"))
     for leftover in (new, old):
@@ -22,9 +22,8 @@ def save_pipeline(nlp: Language, path: Path) -> None:
     try:
         nlp.to_disk(new)
         if "spacy_transfer" in nlp.meta:
-            from spacy.cli.package import generate_readme  # loads all of spaCy's commands
-
-            (new / "README.md").write_text(generate_readme(nlp.meta) + "\n", encoding="utf-8")
+            card = f"{nlp.meta['description']}\n\n{nlp.meta['notes']}\n"
+            (new / "README.md").write_text(card, encoding="utf-8")
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise

@@ -58,12 +58,14 @@ def test_the_facts_are_those_of_the_run(
     assert dev["low"] <= dev["value"] <= dev["high"] <= 100
     assert dev["low"] < 100 * line["score"] or line["score"] == 1
     assert dev["sentences"] == 10
+    assert dev["others"].keys() == {"ents_p", "ents_r"}
     of_source = 100 * line["scores"]["source_ents_f"]
     assert dev["sources"] == {"source_ents_f": pytest.approx(of_source)}
     assert meta["performance"]["source_ents_f"] == pytest.approx(of_source / 100)
 
     readme = (run.output / "model-last" / "README.md").read_text(encoding="utf-8")
-    assert readme == generate_readme(meta) + "\n"
+    assert readme == f"{meta['description']}\n\n{meta['notes']}\n"
+    assert meta["notes"] in generate_readme(meta)
     assert readme.startswith("Made up.\n\nLa-DTL (Wang et al. 2018).")
     for text in (
         f"**{dev['value']:.2f}**, 95 % interval {dev['low']:.2f} to {dev['high']:.2f}",
@@ -90,6 +92,7 @@ def test_the_source_of_a_saved_pipeline(train: Train) -> None:
     assert card["method"]["name"] == "Re-training of a pipeline of the source (Lee et al. 2017)"
     assert (card["corpora"]["source"]["file"], card["corpora"]["source"]["sentences"]) == (None, 20)
     assert "| a saved pipeline | ents " in meta["notes"]
+    assert "from its characters, embeddings, words, crf." in meta["notes"]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
