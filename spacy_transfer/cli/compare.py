@@ -35,17 +35,11 @@ def compare(
     """
     from spacy.cli._util import import_code
 
-    from spacy_transfer.evaluation.comparison import compare, comparison_table
+    from spacy_transfer.evaluation.comparison import compare, comparison_report
     from spacy_transfer.models.device import use_gpu
 
     with clear_errors():
         import_code(code)
         use_gpu(gpu_id)
         comparison = compare((model_a, model_b), test, layer, draws=shuffles, seed=seed)
-    print(
-        f"A: {model_a}\nB: {model_b}\n"
-        f"{test}: {comparison.sentences:,} sentences, layer {comparison.layer}\n\n"
-        f"{comparison_table(comparison)}\n\n"
-        f"p = {comparison.p:.4f} (two-sided randomised paired test, {shuffles:,} shuffles of "
-        f"sentences, seed {seed};\nintervals are percentiles of as many bootstrap resamples)"
-    )
+    print(comparison_report((model_a, model_b), test, comparison, draws=shuffles, seed=seed))

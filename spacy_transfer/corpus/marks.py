@@ -16,10 +16,12 @@ _LAYER = "spacy_transfer.layer"
 _WEIGHT = "spacy_transfer.weight"
 
 
-def mark(doc: Doc, task: str, layer: str) -> None:
-    """Mark a reference document as an example of `task` whose gold is in `layer`."""
+def mark(doc: Doc, task: str, layer: str | None = None) -> None:
+    """Mark a reference document as an example of `task` whose gold is in `layer`; without one,
+    where the component knows it to be."""
     doc.user_data[_TASK] = task
-    doc.user_data[_LAYER] = layer
+    if layer is not None:
+        doc.user_data[_LAYER] = layer
 
 
 def task_of(doc: Doc) -> str:

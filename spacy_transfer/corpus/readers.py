@@ -187,6 +187,51 @@ def task_corpus(
     return TaskCorpus(Path(path), layer, max_length, limit, rate, rate_seed)
 
 
+def dev_corpus(
+    path: Path | None,
+    layer: str = "ents",
+    max_length: int = 0,
+    limit: int = 0,
+    sources: dict[str, Path | None] | None = None,
+) -> Callable[[Language], Iterator[Example]]:
+    """The registered reader `spacy_transfer.DevCorpus.v1`: examples to evaluate on.
+
+    path, layer, max_length and limit are those of `task_corpus`. sources: a `.spacy` file of each
+    source, by its name, to see how well it is still tagged, or none. Their examples are marked, and
+    components score them apart; each is read up to the limit as well.
+
+    Raises ValueError and CorpusError as `task_corpus`.
+    """
+    target = task_corpus(path, layer, max_length, limit)
+    files = {name: Path(file) for name, file in (sources or {}).items() if file is not None}
+    for file in files.values():
+        shards(file)
+
+    def read(nlp: Language) -> Iterator[Example]:
+        yield from target(nlp)
+        for name, file in files.items():
+            yield from source_examples(name, file, nlp, max_length, limit)
+
+    return read
+
+
+def source_examples(
+    name: str, path: Path, nlp: Language, max_length: int = 0, limit: int = 0
+) -> Iterator[Example]:
+    """The examples of a `.spacy` file or a folder of them, marked as those of a source.
+
+    CorpusError where there is none that can be read.
+    """
+    count = 0
+    docs = itertools.islice(read_docs(path, nlp.vocab), limit or None)
+    for example in Corpus(path, max_length=max_length).make_examples(nlp, docs):
+        mark(example.reference, name)
+        count += 1
+        yield example
+    if not count:
+        raise CorpusError(path, None, "expected documents to evaluate on, found none")
+
+
 class TaskStreams:
     """The examples of a target task and its sources, each marked with its task and layer.
 

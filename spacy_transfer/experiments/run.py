@@ -16,6 +16,7 @@ from confection import Config
 from spacy.util import is_package
 
 from spacy_transfer.corpus.checksum import file_hash
+from spacy_transfer.pipeline.scoring import main_score
 from spacy_transfer.training.config import load_training_config, override
 
 COMPUTED_BY = ("spacy-transfer", "spacy", "torch")
@@ -91,8 +92,7 @@ class Run:
     @property
     def score(self) -> str:
         """The name of the score that counts."""
-        kind, _, key = self.target.layer.partition(":")
-        return {"ents": "ents_f", "tag": "tag_acc", "spans": f"spans_{key}_f"}[kind]
+        return main_score(self.target.layer)
 
     def __str__(self) -> str:
         sources = "+".join(source.name for source in self.sources)
@@ -160,7 +160,9 @@ def config_of(run: Run, place: Place, pipeline: Callable[[Run], str]) -> Config:
         for source in run.sources
         if run.first is None
     }
+    corpora["dev"].pop("sources", None)
     corpora["dev"] = _corpus(corpora["dev"], target, place(target.dev, target))
+    config["training"].pop("before_to_disk", None)  # a model card of each run would be read by none
     for section in (config.setdefault("system", {}), config["training"], train):
         section["seed"] = run.seed
     config["paths"] = {

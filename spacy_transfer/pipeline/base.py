@@ -3,7 +3,7 @@
 # Annotations are evaluated here: spaCy validates the arguments of `initialize` by their types.
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -41,6 +41,7 @@ from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.pipeline.confidence import Confidence, Reading, reading_of, set_with_scores
 from spacy_transfer.pipeline.labels import match_labels
 from spacy_transfer.pipeline.network import build_network, read_gazetteer
+from spacy_transfer.pipeline.scoring import main_score, score_layer
 from spacy_transfer.pipeline.source_pipeline import LAYERS, SOURCE, SourcePipeline
 from spacy_transfer.pipeline.sources import check_sources
 from spacy_transfer.pipeline.survey import merged_words, survey
@@ -102,6 +103,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             "label_map": None,
             "renamed": {},
             "target_words": [],
+            "corpora": {},
             "temperature": 1.0,
         }
         self._tags: dict[str, TaskTags] = {}
@@ -127,7 +129,12 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
     @property
     def task_layer(self) -> str:
         """Where the annotation of `task` lives."""
-        return str(self.cfg["tasks"][self.task]["layer"])
+        return self.layer_of(self.task)
+
+    def layer_of(self, task: str) -> str:
+        """Where the annotation of a task lives. ValueError for an unknown task."""
+        self._require_task(task)
+        return str(self.cfg["tasks"][task]["layer"])
 
     @property
     def temperature(self) -> float:
@@ -180,6 +187,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                 f"task {name!r} cannot be dropped: it is the target or shares its head"
             )
         del self.cfg["tasks"][name]
+        self.cfg["corpora"].pop(name, None)
         self._tags = {}
         self.cfg["task"] = TARGET
         sizes = {task: blueprint.tasks[task] for task in self.tasks}
@@ -280,6 +288,36 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         label_map = self.cfg["renamed" if in_head else "label_map"]
         return matched_labels(target["labels"], of_source["labels"], label_map)
 
+    # Evaluation
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """The scores of the component's scorer, and how sources are tagged, as `SOURCE_SCORE`.
+
+        An example that is marked as one of a source is tagged anew as such, and counts for that
+        source alone. ValueError for a source that the component does not know, or whose examples
+        have no annotation of its layer.
+        """
+        by_task: dict[str, list[Example]] = {TARGET: []}
+        for example in examples:
+            by_task.setdefault(task_of(example.reference), []).append(example)
+        scores: dict[str, Any] = super().score(by_task.pop(TARGET), **kwargs)
+        for task, of_task in by_task.items():
+            try:
+                found = score_layer(self._tagged_as(task, of_task), self.layer_of(task))
+            except ValueError as error:
+                raise ValueError(f"the dev corpus of task {task!r}: {error}") from error
+            scores |= {f"{task}_{name}": value for name, value in found.items()}
+        return scores
+
+    def _tagged_as(self, task: str, examples: list[Example]) -> list[Example]:
+        docs = [example.predicted.copy() for example in examples]
+        before, self.task = self.task, task
+        try:
+            self.set_annotations(docs, self.predict(docs))
+        finally:
+            self.task = before
+        return [Example(doc, of.reference) for doc, of in zip(docs, examples, strict=True)]
+
     # Training
 
     def initialize(
@@ -369,6 +407,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             name: {"layer": task.layer, "labels": task.label_list(as_given=name in given)}
             for name, task in found.items()
         }
+        self.cfg["corpora"] = {name: task.size for name, task in found.items()}
         words = merged_words(found, {task: sharing.words_of(task) for task in found}, normalize)
         if TARGET not in words:
             raise ValueError(f"no words for the target of {self.name!r}: it has no examples")
@@ -502,6 +541,16 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
 def transfer_pipes(nlp: Language) -> list[TransferPipe]:
     """The transfer components of a pipeline."""
     return [pipe for _, pipe in nlp.pipeline if isinstance(pipe, TransferPipe)]
+
+
+def source_scores(nlp: Language, scores: Mapping[str, Any]) -> dict[str, float]:
+    """Of the scores of an evaluation, the one that counts of each source that was looked at."""
+    names = [
+        f"{task}_{main_score(pipe.layer_of(task))}"
+        for pipe in transfer_pipes(nlp)
+        for task in pipe.tasks[1:]
+    ]
+    return {name: scores[name] for name in names if name in scores}
 
 
 def _by_length(lengths: Sequence[int]) -> Iterator[list[int]]:

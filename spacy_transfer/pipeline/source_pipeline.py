@@ -77,7 +77,17 @@ class SourcePipeline:
             builder.surface.update(zip(words, words, strict=True))
         if "characters" in self._carry_over:
             builder.characters.update(self._blueprint.characters)
-        return TaskSurvey(SOURCE, self._pipe.task_layer, builder, Counter(self._pipe.labels))
+        size = self._pipe.cfg["corpora"].get(self._pipe.task, {})
+        counts = size.get("labels", {})
+        labels = Counter({label: counts.get(label, 0) for label in self._pipe.labels})
+        return TaskSurvey(
+            SOURCE,
+            self._pipe.task_layer,
+            builder,
+            labels,
+            sentences=size.get("sentences", 0),
+            tokens=size.get("tokens", 0),
+        )
 
     @property
     def _group(self) -> str:

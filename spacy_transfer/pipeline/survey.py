@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from spacy.training import Example, validate_examples
 
@@ -23,6 +24,8 @@ class TaskSurvey:
         words: its words and characters.
         labels: how often each of its labels occurs.
         surface: its words as they are written, of a target of tags alone.
+        sentences: the number of its documents.
+        tokens: of their tokens.
     """
 
     name: str
@@ -30,6 +33,14 @@ class TaskSurvey:
     words: VocabularyBuilder
     labels: Counter[str] = field(default_factory=Counter)
     surface: set[str] = field(default_factory=set)
+    sentences: int = 0
+    tokens: int = 0
+
+    @property
+    def size(self) -> dict[str, Any]:
+        """What a model card says of it."""
+        labels = dict(sorted(self.labels.items()))
+        return {"sentences": self.sentences, "tokens": self.tokens, "labels": labels}
 
     def label_list(self, *, as_given: bool) -> list[str]:
         """Its labels as they were given, or sorted; ValueError for none."""
@@ -57,6 +68,8 @@ def survey(examples: Iterable[Example], layer: str, normalize: Normalizer) -> di
         task = tasks[name]
         task.labels.update(labels_in(example, task.layer))
         task.words.add(example.predicted)
+        task.sentences += 1
+        task.tokens += len(example.predicted)
         if name == TARGET and layer == "tag":  # tags are scored on other words as well
             task.surface.update(token.text for token in example.reference)
     return tasks

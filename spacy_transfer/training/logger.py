@@ -1,49 +1,81 @@
-"""What a run prints: a bar while it goes, a line with every loss term at each evaluation."""
+"""What a run prints: spaCy's table with every loss term, and a bar while it goes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from spacy.language import Language
+from spacy.training.loggers import setup_table
 from tqdm import tqdm
+
+from spacy_transfer.pipeline.base import source_scores
 
 Log = tuple[Callable[[dict[str, Any] | None], None], Callable[[], None]]
 
 
 def console_logger() -> Callable[[Language, IO[str], IO[str]], Log]:
-    """`spacy_transfer.ConsoleLogger.v1`.
+    """`spacy_transfer.ConsoleLogger.v1`: the table of spaCy's ConsoleLogger, with more columns.
 
-    Prints epoch, step, words a second, the scores that `[training.score_weights]` names, and the
-    mean a step of the loss and of each of its terms. The bar shows the best score so far.
+    The losses are means a step, of all terms together and of each. After the scores that
+    `[training.score_weights]` names come those of sources where there are any, and after the score
+    that counts the words a second. The bar shows the best score so far.
     """
 
     def setup(nlp: Language, stdout: IO[str], stderr: IO[str]) -> Log:
         settings = nlp.config["training"]
-        columns = [name for name, weight in settings["score_weights"].items() if weight is not None]
-        total = settings["max_steps"] or None
-        bar = tqdm(total=total, disable=None, leave=False, file=stderr, unit="step")
-        last = {"step": 0, "words": 0, "seconds": 0.0, "best": -math.inf}
+        scores = [name for name, weight in settings["score_weights"].items() if weight is not None]
+        bar = tqdm(
+            total=settings["max_steps"] or None, disable=None, leave=False, file=stderr, unit="step"
+        )
+        terms: dict[str, None] = {}  # not all need be in the first batches
+        widths: list[int] = []
+        steps, words, seconds = 0, 0, 0.0
 
         def log_step(info: dict[str, Any] | None) -> None:
+            nonlocal widths, steps, words, seconds
             bar.update(1)
+            steps += 1  # not from info["step"]: it begins at 0 or 1, or where a run was resumed
             if info is None:
                 return
-            last["best"] = max(last["best"], info["score"])
-            steps = max(1, info["step"] - last["step"])
-            seconds = max(1e-9, info["seconds"] - last["seconds"])
-            speed = (info["words"] - last["words"]) / seconds
-            last.update(step=info["step"], words=info["words"], seconds=info["seconds"])
-            scores = [
-                f"{name} {100 * (info['other_scores'].get(name) or 0):.2f}" for name in columns
+            losses = _by_term(info["losses"], nlp.pipe_names)
+            found = {name: info["other_scores"].get(name) for name in scores}
+            found |= source_scores(nlp, info["other_scores"])
+            speed = (info["words"] - words) / max(1e-9, info["seconds"] - seconds)
+            new = losses.keys() - terms.keys()
+            terms.update(dict.fromkeys(losses))
+            lines = []
+            if new:
+                columns = ["E", "#", *terms, *found, "Score", "W/s"]
+                least = [3, 6, *[8] * len(terms), *[6] * len(found), 6, 6]
+                header, widths, _ = setup_table(cols=columns, widths=least)
+                lines = [_row(header, widths), _row(["-" * width for width in widths], widths)]
+            cells = [str(info["epoch"]), str(info["step"])]
+            cells += [f"{losses[name] / steps:#.4g}" if name in losses else "" for name in terms]
+            cells += [
+                f"{(value or 0) * (1 if name == 'speed' else 100):.2f}"
+                for name, value in found.items()
             ]
-            losses = [f"{name} {value / steps:.4f}" for name, value in info["losses"].items()]
-            line = [f"epoch {info['epoch']}", f"step {info['step']}", f"{speed:.0f} words/s"]
-            bar.set_postfix_str(f"best {100 * last['best']:.2f}")
+            cells += [f"{info['score']:.2f}", f"{speed:.0f}"]
+            steps, words, seconds = 0, info["words"], info["seconds"]
+            bar.set_postfix_str(f"best {100 * max(score for score, _ in info['checkpoints']):.2f}")
             with bar.external_write_mode(file=stdout):
-                print("  ".join([*line, *scores, *losses]), file=stdout, flush=True)
+                print(*lines, _row(cells, widths), sep="\n", file=stdout, flush=True)
 
         return log_step, bar.close
 
     return setup
+
+
+def _by_term(losses: dict[str, float], pipes: Sequence[str]) -> dict[str, float]:
+    """Losses as columns name them: `Loss` and its terms, or, where several learn, those of each."""
+    [first, *others] = [name for name in pipes if name in losses]
+    if others:
+        return {f"Loss {name}" if name in pipes else name: v for name, v in losses.items()}
+    return {
+        "Loss" if name == first else name.removeprefix(f"{first}_"): v for name, v in losses.items()
+    }
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))

@@ -32,6 +32,7 @@ from thinc.api import Optimizer, fix_random_seed
 from spacy_transfer.corpus.readers import TaskStreams
 from spacy_transfer.models.device import use_gpu as choose_gpu
 from spacy_transfer.nn.parallel import rank
+from spacy_transfer.pipeline.base import source_scores
 from spacy_transfer.training.checkpoint import BEST, LAST, save_pipeline
 from spacy_transfer.training.distributed import on_first
 from spacy_transfer.training.schedules import Batch
@@ -147,8 +148,10 @@ def train(config: Config, output: Path, *, use_gpu: int = -1) -> Progress:
                 _require_scores(nlp, settings["score_weights"], info["other_scores"])
                 info["seconds"] = time.monotonic() - started
                 update_meta(settings, nlp, info)
+                nlp.meta["performance"].update(source_scores(nlp, info["other_scores"]))
                 if progress.best_step == progress.step:
                     save(BEST)
+                    info["output_path"] = str(output / BEST)
                 log_step(info)
                 print(json.dumps(_log_line(info)), file=log, flush=True)
     except KeyboardInterrupt:

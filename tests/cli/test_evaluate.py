@@ -10,7 +10,9 @@ from spacy.cli.evaluate import evaluate
 from spacy.language import Language
 
 from spacy_transfer.corpus.marks import TARGET
+from spacy_transfer.models.optimizer import adagrad
 from tests.cli.running import exit_code
+from tests.conftest import add_small_ner, blank, examples, renamed
 
 run = partial(exit_code, "evaluate")
 
@@ -49,3 +51,64 @@ def test_one_clear_error(
     assert printed.err.startswith("error: ")
     assert message in printed.err
     assert printed.err.count("\n") == 1
+
+
+def test_the_source_and_what_the_target_has_cost_it(
+    trained: Language,
+    corpus_files: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, before, output = tmp_path / "model", tmp_path / "before", tmp_path / "scores.json"
+    trained.to_disk(model)
+    source = corpus_files("source", 20, seed=1)
+    alone = add_small_ner(blank())
+    of_source = renamed(examples(alone, "source", 20), TARGET)
+    alone.initialize(lambda: of_source)
+    optimizer = adagrad(0.1)
+    for _ in range(20):
+        alone.update(of_source, sgd=optimizer)
+    alone.to_disk(before)
+
+    files = (model, corpus_files(TARGET, 8, seed=1), "--output", output)
+    assert run(*files, "--source", source, "--before", before) == 0
+    scores, printed = json.loads(output.read_text()), capsys.readouterr().out
+    trained.get_pipe("transfer_ner").task = "source"
+    trained.to_disk(tmp_path / "as-source")
+    expected = evaluate(str(tmp_path / "as-source"), source)["ents_f"]
+    assert 0.5 < expected == scores["source_ents_f"]
+    assert scores["ents_f"] > 0.5
+    assert f"source_ents_f: {100 * expected:.2f}" in printed.splitlines()
+    assert f"\nA: {before}\nB: {model}\n{source}: 20 sentences, layer ents\n" in printed
+    first = 100 * evaluate(str(before), source)["ents_f"]
+    rows = [[cell.strip() for cell in line.split("|")] for line in printed.splitlines()]
+    values = {
+        cells[1]: float(cells[2]) for cells in rows if cells[1:2] in (["A"], ["B"], ["B - A"])
+    }
+    assert values["A"] == pytest.approx(first, abs=0.005)
+    assert values["B"] == pytest.approx(100 * expected, abs=0.005)
+    assert values["B - A"] == pytest.approx(100 * expected - first, abs=0.01)
+
+    assert run(*files, "--source", f"source={source}") == 0
+    assert json.loads(output.read_text())["source_ents_f"] == expected
+    assert "B - A" not in capsys.readouterr().out
+
+
+def test_sources_that_are_not_there(
+    trained: Language,
+    corpus_files: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, data, output = tmp_path / "model", corpus_files(TARGET, 8), tmp_path / "scores.json"
+    trained.get_pipe("transfer_ner").drop_task("source")
+    trained.to_disk(model)
+    for options, message in (
+        (["--source", data], f"{model}: its sources are none; expected one of them in --source"),
+        (["--before", model], "--before is compared on a corpus of the source: add --source FILE"),
+    ):
+        assert run(model, data, "--output", output, *options) == 1
+        err = capsys.readouterr().err
+        assert message in err
+        assert err.count("\n") == 1
+        assert not output.exists()

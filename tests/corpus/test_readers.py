@@ -17,7 +17,13 @@ from spacy.util import load_config_from_str, registry
 
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.marks import TARGET, layer_of, task_of, weight_of
-from spacy_transfer.corpus.readers import TaskStreams, shuffled, task_corpus, transfer_corpus
+from spacy_transfer.corpus.readers import (
+    TaskStreams,
+    dev_corpus,
+    shuffled,
+    task_corpus,
+    transfer_corpus,
+)
 from spacy_transfer.corpus.similarity import Similarity, Weigh, cross_entropy
 
 NLP = spacy.blank("en")
@@ -361,3 +367,18 @@ def test_similarities_that_say_nothing(folder: Path) -> None:
     streams = transfer_corpus(news, {"news": news}, similarity=lambda _: lambda _: 0.0)(NLP)
     with pytest.raises(ValueError, match="no sentence of source 'news' is similar to the target"):
         next(streams.stream("news"))
+
+
+def test_dev_corpus_of_a_target_and_its_sources(folder: Path, tmp_path: Path) -> None:
+    target = write_corpus(tmp_path / "dev.spacy", 50, 3)
+    read = dev_corpus(target, sources={"news": folder, "none": None})
+    found = [(task_of(eg.reference), int(eg.reference[0].text)) for eg in read(NLP)]
+    assert found == [(TARGET, n) for n in (50, 51, 52)] + [("news", n) for n in range(30)]
+    assert [task_of(eg.reference) for eg in dev_corpus(target)(NLP)] == [TARGET] * 3
+    limited = dev_corpus(target, limit=2, sources={"news": folder})(NLP)
+    assert [task_of(eg.reference) for eg in limited] == [TARGET, TARGET, "news", "news"]
+    with pytest.raises(CorpusError, match=r"nowhere\.spacy: no such file"):
+        dev_corpus(target, sources={"news": tmp_path / "nowhere.spacy"})
+    empty = write_corpus(tmp_path / "empty.spacy", 0, 0)
+    with pytest.raises(CorpusError, match=r"empty\.spacy: expected documents to evaluate on"):
+        list(dev_corpus(target, sources={"news": empty})(NLP))

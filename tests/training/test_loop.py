@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.conftest import CONFIGS, SMALL_CONFIG, Run, Train, examples
 
 TERMS = {"crf_target", "crf_source", "mmd_source", "crf_l2_source", "l2"}
 BREAK = "spacy_transfer.tests.Break.v1"
+RECORD = "spacy_transfer.tests.Record.v1"
 
 
 def log(run: Run) -> list[dict[str, Any]]:
@@ -85,11 +87,14 @@ def test_every_term_is_logged_at_every_evaluation(train: Train) -> None:
         assert all(value > 0 for value in losses.values())
         assert line["scores"].keys() >= {"ents_p", "ents_r", "ents_f"}
         assert line["score"] == line["scores"]["ents_f"]
-    printed = [line for line in run.out.splitlines() if line.startswith("epoch ")]
-    assert len(printed) == 2
-    for found, line in zip(printed, log(run), strict=True):
+    header, _, *rows, _ = (line.split() for line in run.out.splitlines())
+    assert header[:3] == ["E", "#", "LOSS"]
+    assert [row[1] for row in rows] == ["2", "4"]
+    for row, line in zip(rows, log(run), strict=True):
+        printed = dict(zip(header, row, strict=True))
         for name, value in line["losses"].items():
-            assert f"  {name} {value:.4f}" in found
+            column = name.removeprefix("transfer_ner_").upper() if "ner_" in name else "LOSS"
+            assert printed[column] == f"{value:#.4g}"
     assert [line["words"] for line in log(run)] == sorted(line["words"] for line in log(run))
 
 
@@ -376,3 +381,40 @@ def test_a_corpus_of_one_task_is_no_training_corpus(train: Train, tmp_path: Path
     run = train(config=config)
     assert run.status == 1
     assert run.err == "error: the training corpus must be a spacy_transfer.TransferCorpus.v1\n"
+
+
+def test_what_loggers_get_fits_weights_and_biases_and_mlflow(train: Train) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def setup(nlp: Language, stdout: object, stderr: object) -> Any:
+        def log_step(info: dict[str, Any] | None) -> None:
+            if info:
+                seen.append({**info, "checkpoints": list(info["checkpoints"])})
+
+        return log_step, lambda: None
+
+    registry.loggers.register(RECORD, func=lambda: setup)
+    [ladtl] = [path for path in CONFIGS if path.stem == "ladtl"]
+    settings = {"training.logger.@loggers": RECORD, "training.optimizer.learn_rate": 0.1}
+    run = train({**settings, "components.transfer_ner.model.objective.gamma": 1e-4}, config=ladtl)
+    assert run.status == 0, run.err
+    # What their loggers of spacy-loggers look for.
+    for info in seen:
+        assert {"epoch", "step", "score", "other_scores", "losses", "checkpoints"} <= info.keys()
+        assert info["losses"].keys() == {"transfer_ner", *(f"transfer_ner_{t}" for t in TERMS)}
+        assert {type(value) for value in info["losses"].values()} == {float}
+        plain = [*info["losses"], *info["other_scores"]]
+        assert all(re.fullmatch(r"[\w./ -]+", name) for name in plain)  # MLflow takes no others
+        assert info["checkpoints"][-1] == (info["score"], info["step"])
+    # They log the model, too, where it is the best so far.
+    assert seen[0]["output_path"] == str(run.output / "model-best")
+
+
+def test_the_source_is_looked_at_too(train: Train, corpus_files: Callable[..., Path]) -> None:
+    [ladtl] = [path for path in CONFIGS if path.stem == "ladtl"]
+    run = train({"paths.source_dev": corpus_files("source", 10, seed=1)}, config=ladtl)
+    assert steps(run) == [2, 4]
+    assert "  SOURCE_ENTS_F   SCORE" in run.out.splitlines()[0]
+    for line in log(run):
+        assert line["scores"].keys() >= {"source_ents_p", "source_ents_r", "source_ents_f"}
+        assert line["score"] == line["scores"]["ents_f"]

@@ -1,0 +1,60 @@
+"""What the target has cost its sources: how well a pipeline still tags these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import spacy
+
+from spacy_transfer.corpus.readers import task_corpus
+from spacy_transfer.evaluation.comparison import Comparison, compare_examples
+from spacy_transfer.evaluation.pipelines import annotate
+from spacy_transfer.pipeline.base import transfer_pipes
+from spacy_transfer.pipeline.scoring import score_layer
+
+
+class OnSource(NamedTuple):
+    """How a pipeline tags a source.
+
+    Attributes:
+        scores: those of the source's layer, as `SOURCE_SCORE`.
+        cost: the pipeline beside one from before the target, where there is one.
+    """
+
+    scores: dict[str, Any]
+    cost: Comparison | None
+
+
+def evaluate_source(model: str, source: str, before: str | None = None) -> OnSource:
+    """Tag a corpus of a source as such, with a pipeline that has learned the target too.
+
+    Args:
+        model: a folder or package.
+        source: a `.spacy` file or a folder of them; after `NAME=` where there are several sources.
+        before: a pipeline that was trained on the source alone, to compare with.
+
+    Raises:
+        ValueError: a pipeline without that source, or corpora as in `compare`.
+    """
+    nlp = spacy.load(model)
+    found = [(pipe, task) for pipe in transfer_pipes(nlp) for task in pipe.tasks[1:]]
+    named, _, file = source.partition("=")
+    if named not in {task for _, task in found}:
+        named, file = "", source
+    fitting = [(pipe, task) for pipe, task in found if named in ("", task)]
+    if len(fitting) != 1:
+        names = ", ".join(task for _, task in found)
+        raise ValueError(
+            f"{model}: its sources are {names or 'none'}; expected one of them in --source {source}"
+            f"{', as in NAME=FILE' if len(fitting) > 1 else ''}"
+        )
+    [(pipe, task)] = fitting
+    pipe.task = task
+    corpus = task_corpus(Path(file), pipe.task_layer)
+    after = annotate(model, nlp, corpus)
+    scores = {f"{task}_{name}": v for name, v in score_layer(after, corpus.layer).items()}
+    if before is None:
+        return OnSource(scores, None)
+    first = annotate(before, spacy.load(before), corpus)
+    return OnSource(scores, compare_examples(first, after, corpus.layer))

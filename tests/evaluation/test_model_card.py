@@ -1,0 +1,110 @@
+"""What a saved pipeline says of itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.cli.package import generate_readme
+from spacy.training import Corpus
+
+from spacy_transfer.evaluation.model_card import model_card
+from spacy_transfer.training.checkpoint import save_pipeline
+from tests.conftest import CONFIGS, Train, blank
+
+[LADTL] = [path for path in CONFIGS if path.stem == "ladtl"]
+[RETRAINING] = [path for path in CONFIGS if path.stem == "retraining"]
+LEARN: dict[str, object] = {
+    "training.optimizer.learn_rate": 0.1,
+    "training.max_steps": 20,
+    "training.eval_frequency": 20,
+}
+
+
+def test_the_facts_are_those_of_the_run(
+    train: Train, corpus_files: Callable[..., Path], tmp_path: Path
+) -> None:
+    source_dev = corpus_files("source", 10, seed=1)
+    about = "Made up."
+    settings = {
+        "paths.source_dev": source_dev,
+        "corpora.train.sources.source.rate": 0.5,
+        "training.before_to_disk.about": about,
+    }
+    run = train({**LEARN, **settings}, config=LADTL)
+    assert run.status == 0, run.err
+    meta = json.loads((run.output / "model-last" / "meta.json").read_text())
+    [line] = [json.loads(line) for line in (run.output / "log.jsonl").read_text().splitlines()]
+    card = meta["spacy_transfer"]["components"]["transfer_ner"]
+
+    target = list(Corpus(tmp_path / "target-0.spacy")(blank()))
+    corpora = card["corpora"]
+    assert (corpora["target"]["file"], corpora["target"]["sentences"]) == ("target-0.spacy", 20)
+    assert corpora["target"]["tokens"] == sum(len(eg.reference) for eg in target)
+    labels = [ent.label_ for eg in target for ent in eg.reference.ents]
+    assert corpora["target"]["labels"] == {name: labels.count(name) for name in sorted(labels)}
+    assert (corpora["source"]["rate"], corpora["source"]["sentences"]) == (0.5, 10)
+    assert card["matched_labels"] == {"source": [["person", "PER"], ["place", "LOC"]]}
+
+    method = card["method"]
+    assert (method["name"], method["sharing"]) == ("La-DTL (Wang et al. 2018)", "T-B")
+    assert (method["schedule"], method["objective"]["alpha"]) == ("Joint", 0.02)
+    dev = card["dev"]
+    assert dev["value"] == pytest.approx(100 * line["score"])
+    assert dev["low"] <= dev["value"] <= dev["high"] <= 100
+    assert dev["low"] < 100 * line["score"] or line["score"] == 1
+    assert dev["sentences"] == 10
+    assert dev["others"].keys() == {"ents_p", "ents_r"}
+    of_source = 100 * line["scores"]["source_ents_f"]
+    assert dev["sources"] == {"source_ents_f": pytest.approx(of_source)}
+    assert meta["performance"]["source_ents_f"] == pytest.approx(of_source / 100)
+
+    readme = (run.output / "model-last" / "README.md").read_text(encoding="utf-8")
+    assert readme == f"{meta['description']}\n\n{meta['notes']}\n"
+    assert meta["notes"] in generate_readme(meta)
+    assert readme.startswith("Made up.\n\nLa-DTL (Wang et al. 2018).")
+    for text in (
+        f"**{dev['value']:.2f}**, 95 % interval {dev['low']:.2f} to {dev['high']:.2f}",
+        f"dev corpora of their own: source_ents_f {of_source:.2f}.",
+        "all but the CRF (T-B)",
+        "label-aware MMD of hidden states, α = 0.02",
+        "fewer than 50 annotations in the target's corpus: person, place.",
+    ):
+        assert text in readme
+    assert re.search(r"\| source +\| source-0.spacy +\| ents +\| 50 % +\| 10 ", readme)
+    assert re.search(r"\| person +\| \d+ +\| PER \d+ +\| \d", readme)
+
+    # It goes with the pipeline, wherever that is saved.
+    nlp = spacy.load(run.output / "model-last")
+    save_pipeline(nlp, tmp_path / "copy")
+    assert (tmp_path / "copy" / "README.md").read_text(encoding="utf-8") == readme
+
+
+def test_the_source_of_a_saved_pipeline(train: Train) -> None:
+    run = train(config=RETRAINING)
+    assert run.status == 0, run.err
+    meta = json.loads((run.output / "model-last" / "meta.json").read_text())
+    card = meta["spacy_transfer"]["components"]["transfer_ner"]
+    assert card["method"]["name"] == "Re-training of a pipeline of the source (Lee et al. 2017)"
+    assert (card["corpora"]["source"]["file"], card["corpora"]["source"]["sentences"]) == (None, 20)
+    assert "| a saved pipeline | ents " in meta["notes"]
+    assert "from its characters, embeddings, words, crf." in meta["notes"]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_has_a_card(config: Path) -> None:
+    text = config.read_text(encoding="utf-8")
+    assert text.endswith(
+        '\n[training.before_to_disk]\n@callbacks = "spacy_transfer.ModelCard.v1"\n'
+    )
+
+
+def test_other_pipelines_stay_as_they_are(tmp_path: Path) -> None:
+    nlp = model_card("Nothing of ours.")(blank())
+    assert nlp.meta["description"] == ""
+    save_pipeline(nlp, tmp_path / "other")
+    assert not (tmp_path / "other" / "README.md").exists()
