@@ -1,4 +1,4 @@
-"""What two labelled corpora have in common, in numbers from 0 to 1."""
+"""What two labelled corpora have in common, in numbers."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ def ngram_divergence(target: LabelledText, source: LabelledText, n: int = 3) -> 
         for mine, other in ((p, q), (q, p))
         for gram, share in mine.items()
     )
+
+
+def repeated_sentences(target: LabelledText, source: LabelledText) -> int:
+    """How many sentences of the target the source has too, word for word."""
+    theirs = {tuple(sentence.words) for sentence in source.sentences}
+    return sum(tuple(sentence.words) in theirs for sentence in target.sentences)
 
 
 def matched_share(target: LabelledText, pairs: Mapping[str, str]) -> float:

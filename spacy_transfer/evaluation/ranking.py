@@ -21,6 +21,7 @@ from spacy_transfer.corpus.overlap import (
     label_agreement,
     matched_share,
     ngram_divergence,
+    repeated_sentences,
     word_coverage,
 )
 from spacy_transfer.evaluation.discrepancy import SpanDiscrepancy
@@ -63,6 +64,7 @@ class Candidate:
         spans: how many are annotated in them; tokens in the layer `tag`.
         pairs: its label for each target label that is matched.
         suggested: the target labels in `pairs` that nobody but `match_labels` matched.
+        repeated: how many of the target's sentences are in it, word for word.
         signals: what SIGNALS are of it, by name; None for one that cannot be had.
     """
 
@@ -72,6 +74,7 @@ class Candidate:
     spans: int
     pairs: Mapping[str, str]
     suggested: Collection[str]
+    repeated: int
     signals: Mapping[str, float | None]
 
 
@@ -145,7 +148,8 @@ def rank_sources(
                 suggestions.append((matches, map_file, name))
         measured = signals(of_target, source, pairs, discrepancy)
         sizes = len(source.sentences), source.labels.total()
-        candidates.append(Candidate(name, path, *sizes, pairs, suggested, measured))
+        repeated = repeated_sentences(of_target, source)
+        candidates.append(Candidate(name, path, *sizes, pairs, suggested, repeated, measured))
     # Written when all could be read.
     for matches, map_file, name in suggestions:
         write_suggestions(matches, map_file, of_target.name, name)
@@ -219,6 +223,11 @@ def ranking_notes(ranking: Ranking) -> list[str]:
     lines = [f"{c.name}: {_matched(c, ranking.target)}" for c in ranking.candidates]
     if any(candidate.suggested for candidate in ranking.candidates):
         lines.append("? is a guess from strings and contexts: agreement flatters it")
+    lines += [
+        f"{c.name}: has {c.repeated:,} of the target's sentences, which flatters it"
+        for c in ranking.candidates
+        if c.repeated
+    ]
     for signal in SIGNALS:
         lacking = [c.name for c in ranking.candidates if c.signals[signal.name] is None]
         if len(lacking) == len(ranking.candidates):
@@ -231,9 +240,10 @@ def ranking_notes(ranking: Ranking) -> list[str]:
 
 
 def source_names(target: Path, sources: Sequence[Path]) -> list[str]:
-    """A short name for each source: the parts of its path that others have not in common with it.
+    """A short name for each source: as much of the end of its path as tells it from the others.
 
-    ValueError where there is none, where one is the target, or comes twice.
+    Ends that the target has as well, such as `train.tsv`, are left away. ValueError where there is
+    no source, where one is the target, or comes twice.
     """
     if not sources:
         raise ValueError("expected one source or more, found none")
@@ -244,21 +254,16 @@ def source_names(target: Path, sources: Sequence[Path]) -> list[str]:
         if resolved.count(real) > 1:
             raise ValueError(f"{path}: expected each source once")
     paths = [path.absolute() for path in (target, *sources)]
-    short = _differing([(*path.parts[:-1], path.name.partition(".")[0]) for path in paths])
-    if len(set(short)) < len(short) or not all(short):
-        short = _differing([path.parts for path in paths])
-    return ["-".join(parts) for parts in short[1:]]
-
-
-def _differing(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Paths without the first and the last parts that all have in common."""
-    shortest = min(map(len, paths))
-    first = last = 0
-    while first < shortest and len({path[first] for path in paths}) == 1:
-        first += 1
-    while first + last < shortest and len({path[-1 - last] for path in paths}) == 1:
-        last += 1
-    return [path[first : len(path) - last] for path in paths]
+    stems = [(*path.parts[:-1], path.name.partition(".")[0]) for path in paths]
+    while len({stem[-1] for stem in stems}) == 1 and min(map(len, stems)) > 1:
+        stems = [stem[:-1] for stem in stems]
+    # Two files of one folder may differ in their endings alone.
+    for parts in (stems[1:], [path.parts for path in paths[1:]]):
+        for length in range(1, max(map(len, parts)) + 1):
+            names = ["-".join(of_path[-length:]) for of_path in parts]
+            if len(set(names)) == len(names):
+                return names
+    raise ValueError(f"expected sources whose names differ, found {', '.join(map(str, sources))}")
 
 
 def _read_vectors(folder: Path) -> Vectors:
