@@ -50,6 +50,13 @@ def test_contexts_without_a_string_in_common(nlp: Language) -> None:
     assert {(match.found, match.strings) for match in matches} == {(0, 0.0)}
 
 
+def test_contexts_of_a_single_label_are_told_by_words_outside() -> None:
+    target = labelled("he went to Rome/place today")
+    like, unlike = labelled("we fly to Oslo/LOC today"), labelled("p53/GENE binds")
+    [near], [far] = match_labels(target, like), match_labels(target, unlike)
+    assert near.contexts > 0.2 > far.contexts
+
+
 def test_what_is_found_without_a_label_is_no_match() -> None:
     target = labelled("Ann/person likes Moby_Dick/book", "Bo/person read Emma/book")
     source = labelled("Ann/PER is here", "Moby Dick", "Bo/PER is far", "Emma")
