@@ -14,6 +14,7 @@ from spacy_transfer.cli.compare import compare
 from spacy_transfer.cli.convert import convert
 from spacy_transfer.cli.evaluate import evaluate
 from spacy_transfer.cli.experiment import experiment
+from spacy_transfer.cli.rank_sources import rank_sources
 from spacy_transfer.cli.report import report
 from spacy_transfer.cli.sample import sample
 from spacy_transfer.cli.scores import scores
@@ -32,6 +33,7 @@ app.command()(convert)
 app.command()(sample)
 app.command()(vectors)
 app.command()(word2vec)
+app.command()(rank_sources)
 app.command(context_settings=_SETTINGS)(batch_size)
 app.command(context_settings=_SETTINGS)(train)
 app.command()(evaluate)

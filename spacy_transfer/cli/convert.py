@@ -12,7 +12,7 @@ from spacy_transfer.cli._errors import clear_errors
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A column file, JSON lines or a .spacy file.")
+        Path, typer.Argument(metavar="INPUT", help="Columns, JSON lines, .spacy or a folder of it.")
     ],
     output: Annotated[
         Path,

@@ -78,36 +78,34 @@ def convert(
 ) -> Summary:
     """Convert `source` to the `.spacy` file, or the folder of shards, `output`.
 
-    `format` is told by the ending of `source` where it is None: `.jsonl`, `.spacy`, any other
-    means columns; a `.gz` after it counts for the first and the last. `scheme` holds a column file
-    to a FileScheme, else it is detected. `checksum` is `sha256:HEX` or `md5:HEX` of `source`.
+    `format` is told by the ending of `source` where it is None: `.jsonl`, `.spacy` (or a folder of
+    them), any other means columns; a `.gz` after it counts for the first and the last. `scheme`
+    holds a column file to a FileScheme, else it is detected. `checksum` is `sha256:HEX` or
+    `md5:HEX` of `source`.
 
     Memory is bounded when `output` is a folder. Raises CorpusError for bad input, ValueError for
     bad settings; then `output` is as it was before.
     """
-    check_layer(layer)
-    for name, value, known in ("format", format, Format), ("scheme", scheme, FileScheme):
-        if value is not None and value not in get_args(known):
-            raise ValueError(f"unknown {name} {value!r}: expected {', '.join(get_args(known))}")
-    if scheme and layer == "tag":
-        raise ValueError(f"scheme {scheme}: the layer 'tag' has plain tags, expected none")
-    format = format or _format_of(source)
-    if format == "jsonl" and layer == "tag":
-        raise CorpusError(source, None, "JSON lines hold spans: expected 'ents' or 'spans:KEY'")
+    if scheme is not None:
+        _check_known("scheme", scheme, FileScheme)
+        if layer == "tag":
+            raise ValueError(f"scheme {scheme}: the layer 'tag' has plain tags, expected none")
     summary = Summary(layer)
     detector = SchemeDetector(source, cast("FileScheme | None", scheme))
+    format = format or _format_of(source)
+    docs = read_labelled(
+        source,
+        layer,
+        detector,
+        summary.skipped,
+        format=format,
+        token_column=token_column,
+        label_column=label_column,
+        lang=lang,
+    )
     try:
         if checksum:
             verify(source, checksum)
-        docs: Iterator[Doc]
-        if format == "columns":
-            docs = read_columns(
-                source, layer, detector, summary.skipped, token_column, label_column
-            )
-        elif format == "jsonl":
-            docs = read_jsonl(source, layer, summary.skipped, lang)
-        else:
-            docs = _read_spacy(source, layer, summary.skipped)
         with docbin_writer(output, layer) as add:
             for doc in docs:
                 add(doc)
@@ -121,6 +119,41 @@ def convert(
     return summary
 
 
+def read_labelled(
+    source: Path,
+    layer: str,
+    detector: SchemeDetector,
+    skipped: Counter[str],
+    *,
+    format: str | None = None,
+    token_column: int = 0,
+    label_column: int = -1,
+    lang: str = "en",
+) -> Iterator[Doc]:
+    """The documents of a labelled corpus in any format that `convert` takes, told as it tells it.
+
+    A folder means `.spacy` files. Documents without annotation of `layer` are counted in `skipped`
+    and left out. Raises ValueError and CorpusError at once for settings that cannot be, while
+    reading for bad input.
+    """
+    check_layer(layer)
+    if format is not None:
+        _check_known("format", format, Format)
+    format = format or _format_of(source)
+    if format == "columns":
+        return read_columns(source, layer, detector, skipped, token_column, label_column)
+    if format == "spacy":
+        return _read_spacy(source, layer, skipped)
+    if layer == "tag":
+        raise CorpusError(source, None, "JSON lines hold spans: expected 'ents' or 'spans:KEY'")
+    return read_jsonl(source, layer, skipped, lang)
+
+
+def _check_known(name: str, value: str, known: object) -> None:
+    if value not in get_args(known):
+        raise ValueError(f"unknown {name} {value!r}: expected {', '.join(get_args(known))}")
+
+
 def _format_of(source: Path) -> Format:
     name = source.name.removesuffix(".gz")
     if name.endswith(".conllu"):
@@ -130,7 +163,7 @@ def _format_of(source: Path) -> Format:
             "CoNLL-U has tokens of several words: expected the .spacy file that `spacy convert` "
             "makes of it",
         )
-    if source.suffix == ".spacy":
+    if source.suffix == ".spacy" or source.is_dir():
         return "spacy"
     return "jsonl" if name.endswith(".jsonl") else "columns"
 

@@ -1,4 +1,4 @@
-"""Lines of a text file, plain or gzip, with their numbers."""
+"""Text files: their lines, plain or gzip, with their numbers; and writing all or nothing."""
 
 from __future__ import annotations
 
@@ -38,3 +38,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 f"expected a whole gzip file, it is cut off or damaged after this line: {error}"
             )
         raise CorpusError(path, number or None, message) from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, of which a crash leaves all or what was there before."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.corpus.lines import read_lines
+from spacy_transfer.corpus.lines import read_lines, write_whole
 from spacy_transfer.evaluation.counts import unpack
 from spacy_transfer.experiments.run import Run
 
@@ -58,13 +58,6 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
     """Write a table, or leave the one that was there as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file, of which a crash leaves all or what was there before."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def read_rows(paths: Sequence[Path]) -> list[Row]:

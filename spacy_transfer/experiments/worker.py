@@ -26,10 +26,11 @@ from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.util import load_config
 
+from spacy_transfer.corpus.lines import write_whole
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import task_corpus
 from spacy_transfer.evaluation.counts import count_correct, pack, predicted
-from spacy_transfer.experiments.results import COUNTS, HISTORY, MORE_TESTS, write_whole
+from spacy_transfer.experiments.results import COUNTS, HISTORY, MORE_TESTS
 from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import transfer_pipes

@@ -128,7 +128,8 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     [
         ("none.tsv out.spacy", "none.tsv: cannot be read: No such file or directory"),
         ("none.spacy out.spacy", "none.spacy: no such file"),
-        (". out.spacy", ".: cannot be read: Is a directory"),
+        (". out.spacy", ".: expected .spacy files in this folder, found none"),
+        (". out.spacy --format columns", ".: cannot be read: Is a directory"),
         ("in.tsv in.tsv", "is a file: expected a folder, or a name in .spacy"),
         ("in.tsv in.tsv/out.spacy", "in.tsv is a file: expected a folder"),
         ("in.tsv .", "holds in.tsv: expected a folder of shards, or a new one"),
