@@ -1,0 +1,92 @@
+"""Parts of the pages that are made from the code and the configs at each build.
+
+A line `<!-- NAME -->` of a page is replaced by what the function of that name in `PARTS` gives.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from spacy_transfer.cli import app
+
+ROOT = Path(__file__).parents[1]
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Called by mkdocs with the text of each page."""
+    for name, part in PARTS.items():
+        marker = f"<!-- {name} -->"
+        if marker in markdown:
+            markdown = markdown.replace(marker, "\n".join(part()))
+    return markdown
+
+
+def commands() -> Iterator[str]:
+    """Every command with its arguments and options."""
+    for name, command in typer.main.get_command(app).commands.items():
+        rows, usage = [], [name]
+        for param in command.params:
+            text = (param.help or "").strip().replace("|", "\\|")
+            text += "" if text.endswith((".", ")")) else "."
+            if param.param_type_name == "argument":
+                shown = (param.metavar or param.name).upper() + ("..." if param.nargs < 0 else "")
+                usage.append(shown if param.required else f"[{shown}]")
+            else:
+                shown = ", ".join(param.opts)
+                if param.required:
+                    usage.append(f"{param.opts[0]} {param.name.upper()}")
+                elif param.default is not None and not param.is_flag:
+                    text += f" Default: `{param.default}`."
+            rows.append(f"| `{shown}` | {text} |")
+        yield f"## {name}\n\n{inspect.cleandoc(command.help or '')}\n"
+        yield f"```text\npython -m spacy transfer {' '.join(usage)} [OPTIONS]\n```\n"
+        yield from ("| | |\n|---|---|", *rows, "")
+
+
+def configs() -> Iterator[str]:
+    """Every config: what it says of itself at its top, and the file."""
+    for path in sorted((ROOT / "configs").glob("*.cfg")):
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        top = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
+        yield f"## {path.name}\n"
+        yield " ".join(line.lstrip("# ") for line in top) + "\n"
+        yield f'??? example "configs/{path.name}"\n\n    ```ini'
+        yield from (f"    {line}" for line in "\n".join(lines[len(top) :]).strip().splitlines())
+        yield "    ```\n"
+
+
+GROUPS = {
+    "spacy_factories": "Components, for `nlp.add_pipe` and `factory =`",
+    "spacy_architectures": "`@architectures`",
+    "spacy_readers": "`@readers`",
+    "spacy_batchers": "`@batchers`: schedules",
+    "thinc_optimizers": "`@optimizers`",
+    "spacy_misc": "`@misc`: similarities of source sentences to the target",
+    "spacy_loggers": "`@loggers`",
+    "spacy_scorers": "`@scorers`",
+}
+
+
+def registered() -> Iterator[str]:
+    """What `pyproject.toml` registers under a name, each with a link to its description."""
+    for group, title in GROUPS.items():
+        yield f"| {title} | |\n|---|---|"
+        for entry in entry_points(group=group):
+            if entry.value.startswith("spacy_transfer."):
+                where = entry.value.replace(":", ".")
+                yield f"| `{entry.name}` | [{where.removeprefix('spacy_transfer.')}][{where}] |"
+        yield ""
+
+
+PARTS: dict[str, Callable[[], Iterator[str]]] = {
+    "commands": commands,
+    "configs": configs,
+    "registered": registered,
+}

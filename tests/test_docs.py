@@ -1,0 +1,87 @@
+"""The guides say what happens: their commands and scripts are run, from top to bottom.
+
+A block of `text` right after a command shows lines of its output. Numbers may differ from those
+printed, and lines may be left out, or end in `...`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_NUMBER = re.compile(r"[+-]?\d[\d,.]*")
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    line: int
+    language: str
+    text: str
+
+
+def blocks(page: str) -> Iterator[Block]:
+    """The fenced blocks of a Markdown page."""
+    for match in _BLOCK.finditer(page):
+        yield Block(page[: match.start()].count("\n") + 1, match[1], match[2])
+
+
+def run(name: str, page: str, folder: Path) -> None:
+    """Run the blocks of a page in a folder, in their order, and hold outputs against the page."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    interpreters = {
+        "bash": ["bash", "-euo", "pipefail", "-c"],
+        "python": [sys.executable, "-c"],
+    }
+    output = ""
+    for block in blocks(page):
+        if block.language in interpreters:
+            done = subprocess.run(
+                [*interpreters[block.language], block.text],
+                cwd=folder,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+            )
+            output = done.stdout
+            assert not done.returncode, f"{name}:{block.line} fails:\n{output}"
+        elif block.language == "text" and output:
+            missing = not_shown(block.text, output)
+            assert missing is None, f"{name}:{block.line} shows {missing!r}; printed was\n{output}"
+            output = ""
+
+
+def not_shown(expected: str, output: str) -> str | None:
+    """The first line that an output does not have, after those before it; None if it has all."""
+    lines = (_masked(line) for line in output.splitlines())
+    for line in expected.splitlines():
+        wanted, cut, _ = _masked(line).partition("...")
+        if not any(found.startswith(wanted) if cut else found == wanted for found in lines):
+            return line
+    return None
+
+
+def _masked(line: str) -> str:
+    return " ".join(re.sub(r"-{3,}", "---", _NUMBER.sub("0", line)).split())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the guides are for a POSIX shell")
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_guides_do_what_they_show(guide: Path, tmp_path: Path) -> None:
+    for needed in ("assets", "configs"):
+        (tmp_path / needed).symlink_to(ROOT / needed)
+    run(guide.name, guide.read_text(encoding="utf-8"), tmp_path)
