@@ -29,7 +29,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def commands() -> Iterator[str]:
     """Every command with its arguments and options."""
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in vars(typer.main.get_command(app))["commands"].items():
         rows, usage = [], [name]
         for param in command.params:
             text = (param.help or "").strip().replace("|", "\\|")
@@ -46,7 +46,7 @@ def commands() -> Iterator[str]:
             rows.append(f"| `{shown}` | {text} |")
         yield f"## {name}\n\n{inspect.cleandoc(command.help or '')}\n"
         yield f"```text\npython -m spacy transfer {' '.join(usage)} [OPTIONS]\n```\n"
-        yield from ("| | |\n|---|---|", *rows, "")
+        yield from ("| Argument or option | |\n|---|---|", *rows, "")
 
 
 def configs() -> Iterator[str]:

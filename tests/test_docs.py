@@ -1,7 +1,8 @@
-"""The guides say what happens: their commands and scripts are run, from top to bottom.
+"""The guides say what happens: their commands and scripts are run, from top to bottom, and so is
+what the README shows in Python.
 
-A block of `text` right after a command shows lines of its output. Numbers may differ from those
-printed, and lines may be left out, or end in `...`.
+A block of `output` shows lines of what the block before it prints. Numbers may be others, and lines
+may be left out, or end in `...`. Blocks of other languages are not run.
 """
 
 from __future__ import annotations
@@ -59,10 +60,9 @@ def run(name: str, page: str, folder: Path) -> None:
             )
             output = done.stdout
             assert not done.returncode, f"{name}:{block.line} fails:\n{output}"
-        elif block.language == "text" and output:
+        elif block.language == "output":
             missing = not_shown(block.text, output)
             assert missing is None, f"{name}:{block.line} shows {missing!r}; printed was\n{output}"
-            output = ""
 
 
 def not_shown(expected: str, output: str) -> str | None:
@@ -79,9 +79,37 @@ def _masked(line: str) -> str:
     return " ".join(re.sub(r"-{3,}", "---", _NUMBER.sub("0", line)).split())
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the guides are for a POSIX shell")
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
-def test_guides_do_what_they_show(guide: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with what a clone has."""
     for needed in ("assets", "configs"):
         (tmp_path / needed).symlink_to(ROOT / needed)
-    run(guide.name, guide.read_text(encoding="utf-8"), tmp_path)
+    return tmp_path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the guides are for a POSIX shell")
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_guides_do_what_they_show(guide: Path, folder: Path) -> None:
+    run(guide.name, guide.read_text(encoding="utf-8"), folder)
+
+
+# A pipeline where the README's main command leaves it, and two more corpora.
+SET_UP = r"""
+```bash
+python -m spacy transfer convert assets/clinical/neurology/dev.iob.gz dev.spacy --layer ents
+cp dev.spacy test.spacy
+python -m spacy transfer train configs/ladtl.cfg \
+  --output training/cardiology-respiratory/ladtl-0.1.seed-0 \
+  --paths.source test.spacy --paths.target dev.spacy --paths.dev dev.spacy \
+  --training.max_steps 40 --training.eval_frequency 40
+```
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the README is for a POSIX shell")
+def test_the_readme_does_what_it_shows_in_python(folder: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, shown, _ = re.split(r"^## In Python$|(?<=\n)## Your own", readme, flags=re.MULTILINE)
+    assert {block.language for block in blocks(shown)} == {"python", "bash"}
+    run("set-up", SET_UP, folder)
+    run("README.md, In Python", shown, folder)
