@@ -63,26 +63,25 @@ def configs() -> Iterator[str]:
 
 
 GROUPS = {
-    "spacy_factories": "Components, for `nlp.add_pipe` and `factory =`",
-    "spacy_architectures": "`@architectures`",
-    "spacy_readers": "`@readers`",
-    "spacy_batchers": "`@batchers`: schedules",
-    "thinc_optimizers": "`@optimizers`",
-    "spacy_misc": "`@misc`: similarities of source sentences to the target",
-    "spacy_loggers": "`@loggers`",
-    "spacy_scorers": "`@scorers`",
+    "spacy_factories": "factory",
+    "spacy_architectures": "@architectures",
+    "spacy_readers": "@readers",
+    "spacy_batchers": "@batchers",
+    "thinc_optimizers": "@optimizers",
+    "spacy_misc": "@misc",
+    "spacy_loggers": "@loggers",
+    "spacy_scorers": "@scorers",
 }
 
 
 def registered() -> Iterator[str]:
     """What `pyproject.toml` registers under a name, each with a link to its description."""
-    for group, title in GROUPS.items():
-        yield f"| {title} | |\n|---|---|"
+    yield "| In a config | Name | Description |\n|---|---|---|"
+    for group, key in GROUPS.items():
         for entry in entry_points(group=group):
             if entry.value.startswith("spacy_transfer."):
                 where = entry.value.replace(":", ".")
-                yield f"| `{entry.name}` | [{where.removeprefix('spacy_transfer.')}][{where}] |"
-        yield ""
+                yield f"| `{key}` | `{entry.name}` | [{where.rpartition('.')[2]}][{where}] |"
 
 
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
