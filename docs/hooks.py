@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +32,21 @@ def commands() -> Iterator[str]:
     for name, command in vars(typer.main.get_command(app))["commands"].items():
         rows, usage = [], [name]
         for param in command.params:
-            text = (param.help or "").strip().replace("|", "\\|")
-            text += "" if text.endswith((".", ")")) else "."
+            text = [(param.help or "").strip(". ").replace("|", "\\|")]
             if param.param_type_name == "argument":
-                shown = (param.metavar or param.name).upper() + ("..." if param.nargs < 0 else "")
+                shown = (param.metavar or param.name).upper().rstrip(".")
+                shown += "..." if param.nargs < 0 else ""
                 usage.append(shown if param.required else f"[{shown}]")
             else:
                 shown = ", ".join(param.opts)
                 if param.required:
                     usage.append(f"{param.opts[0]} {param.name.upper()}")
                 elif param.default is not None and not param.is_flag:
-                    text += f" Default: `{param.default}`."
-            rows.append(f"| `{shown}` | {text} |")
+                    text.append(f"Default: `{param.default}`")
+            rows.append(f"| `{shown}` | {'. '.join(filter(None, text))}. |")
         yield f"## {name}\n\n{inspect.cleandoc(command.help or '')}\n"
-        yield f"```text\npython -m spacy transfer {' '.join(usage)} [OPTIONS]\n```\n"
-        yield from ("| Argument or option | |\n|---|---|", *rows, "")
+        yield f"```text\npython -m spacy transfer {' '.join(usage)}\n```\n"
+        yield from ("| Argument or option | Meaning |\n|---|---|", *rows, "")
 
 
 def configs() -> Iterator[str]:
@@ -62,26 +62,14 @@ def configs() -> Iterator[str]:
         yield "    ```\n"
 
 
-GROUPS = {
-    "spacy_factories": "factory",
-    "spacy_architectures": "@architectures",
-    "spacy_readers": "@readers",
-    "spacy_batchers": "@batchers",
-    "thinc_optimizers": "@optimizers",
-    "spacy_misc": "@misc",
-    "spacy_loggers": "@loggers",
-    "spacy_scorers": "@scorers",
-}
-
-
 def registered() -> Iterator[str]:
-    """What `pyproject.toml` registers under a name, each with a link to its description."""
+    """What the package registers under a name, each with a link to its description."""
     yield "| In a config | Name | Description |\n|---|---|---|"
-    for group, key in GROUPS.items():
-        for entry in entry_points(group=group):
-            if entry.value.startswith("spacy_transfer."):
-                where = entry.value.replace(":", ".")
-                yield f"| `{key}` | `{entry.name}` | [{where.rpartition('.')[2]}][{where}] |"
+    for entry in distribution("spacy-transfer").entry_points:
+        registry, where = entry.group.partition("_")[2], entry.value.replace(":", ".")
+        key = "factory" if registry == "factories" else f"@{registry}"
+        if registry != "cli":
+            yield f"| `{key}` | `{entry.name}` | [{where.rpartition('.')[2]}][{where}] |"
 
 
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
