@@ -25,11 +25,13 @@ def word2vec(
         str | None,
         typer.Option(help="text, columns or spacy; told by the ending of each TEXT by default."),
     ] = None,
-    dimensions: Annotated[int, typer.Option(min=1)] = 128,
+    dimensions: Annotated[int, typer.Option(min=1, help="Width of the vectors.")] = 128,
     window: Annotated[int, typer.Option(min=1, help="Words on each side that one predicts.")] = 5,
     min_count: Annotated[int, typer.Option(min=1, help="Rarer words get no vector.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the text.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="The same text and seed, the same vectors.")
+    ] = 0,
     workers: Annotated[
         int, typer.Option(min=1, help="Threads; with more than one, no two runs are the same.")
     ] = 1,

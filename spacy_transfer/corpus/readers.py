@@ -166,15 +166,18 @@ def task_corpus(
     rate: float = 1.0,
     rate_seed: int = 0,
 ) -> TaskCorpus:
-    """The registered reader `spacy_transfer.TaskCorpus.v1`.
+    """`spacy_transfer.TaskCorpus.v1`.
 
-    path: a `.spacy` file or a folder of them. One file at a time is in memory, whole, about 1 kB a
-    sentence: a corpus of millions belongs in a folder of shards, as `convert` writes it. layer:
-    where the gold lives: `ents`, `tag` or `spans:KEY`. max_length: documents of this many tokens
-    or more are cut into their sentences where these are annotated, left out otherwise; 0 keeps
-    all. limit: read the first so many documents only; 0 reads all. rate: the labeling rate, a share
-    of the documents (see `kept_places`). rate_seed: which ones; `spacy transfer sample` keeps the
-    same.
+    Args:
+        path: a `.spacy` file or a folder of them. One file at a time is in memory, whole, about
+            1 kB a sentence: a corpus of millions belongs in a folder of shards, as `convert`
+            writes it.
+        layer: where the gold lives: `ents`, `tag` or `spans:KEY`.
+        max_length: documents of this many tokens or more are cut into their sentences where these
+            are annotated, left out otherwise; 0 keeps all.
+        limit: read the first so many documents only; 0 reads all.
+        rate: the labeling rate, a share of the documents (see `kept_places`).
+        rate_seed: which ones; `spacy transfer sample` keeps the same.
 
     Raises ValueError without a path, for an unknown layer, or for a rate that is none, CorpusError
     when there is no corpus.
@@ -336,12 +339,15 @@ def transfer_corpus(
     shuffle_buffer: int = 10_000,
     similarity: Similarity | None = None,
 ) -> Callable[[Language], TaskStreams]:
-    """The registered reader `spacy_transfer.TransferCorpus.v1`.
+    """`spacy_transfer.TransferCorpus.v1`.
 
-    target: the corpus of the target task, none where it has no labels. sources: those of the source
-    tasks, by name. seed: of the order of examples. shuffle_buffer: how many examples a task may
-    keep in memory to shuffle. similarity: weighs the loss of each source sentence by how similar it
-    is to the target (see `corpus/similarity.py`); without it, all weigh the same.
+    Args:
+        target: the corpus of the target task, none where it has no labels.
+        sources: those of the source tasks, by name.
+        seed: of the order of examples.
+        shuffle_buffer: how many examples a task may keep in memory to shuffle.
+        similarity: weighs the loss of each source sentence by how similar it is to the target (see
+            `corpus/similarity.py`); without it, all weigh the same.
 
     Raises ValueError for a source that is named like the target or is not a task corpus, for no
     corpus at all, for a similarity to no target, and for an empty buffer.

@@ -35,7 +35,8 @@ def cross_entropy(order: int = 2) -> Similarity:
     sentence x under the target's n-gram model, and H that of the target's own words, each left out
     of the model in its turn. It needs no vectors.
 
-    order: the length of the n-grams. ValueError for one below 1.
+    Args:
+        order: the length of the n-grams. ValueError for one below 1.
     """
     if order < 1:
         raise ValueError(f"order must be 1 or more, got {order}")
@@ -52,8 +53,9 @@ def gaussian_kernel(sigma: float | None = None) -> Similarity:
     """`spacy_transfer.GaussianKernel.v1`: exp(-|v(x) - v|^2 / (2 sigma^2)), where v(x) is the mean
     of the word vectors of the sentence x, and v the mean of v(x) over the target's sentences.
 
-    sigma: the width of the kernel, in the unit of the vectors; by default the root mean square
-    distance of the target's own sentences from v, whatever the scale of the vectors.
+    Args:
+        sigma: the width of the kernel, in the unit of the vectors; by default the root mean square
+            distance of the target's own sentences from v, whatever the scale of the vectors.
 
     ValueError for a width that is not above 0, given or found, and as for all word vectors.
     """

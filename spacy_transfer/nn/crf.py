@@ -2,7 +2,8 @@
 
 The score of a tag sequence y of length n is
 
-    f(y) = start[y_1] + sum_i emissions[i, y_i] + sum_i transitions[y_i, y_{i+1}] + end[y_n]
+    f(y) = start[y_1] + sum_i emissions[i, y_i]
+         + sum_i transitions[y_i, y_{i+1}] + end[y_n]
 
 (Wang et al. 2018, section 3, with scores for the sentence boundaries added) and its probability
 is exp(f(y)) / Z. The log-partition, log Z, has an analytic gradient: the posterior marginals.

@@ -47,7 +47,18 @@ def make_transfer_ner(
     threshold: float,
     below: Literal["drop", "mark"],
 ) -> Pipe:
-    """Create a `transfer_ner` component: see `TransferNer`."""
+    """Create a `transfer_ner` component: see `TransferNer`.
+
+    Args:
+        nlp: the pipeline.
+        name: the component's name in it.
+        model: the network, a `spacy_transfer.TransferTagger.v1`.
+        tag_scheme: how spans become tags: `BIOES` or `BIO`.
+        scorer: scores predicted against reference Docs.
+        confidence: whether predictions come with their posterior probabilities.
+        threshold: spans of a lower probability are below it.
+        below: whether these are dropped (`drop`), or only marked (`mark`).
+    """
     from spacy_transfer.pipeline.transfer_ner import TransferNer
 
     return TransferNer(

@@ -89,6 +89,7 @@ def _check_keys(path: Path, config: Config) -> None:
     for section, values in config.items():
         if section not in _SECTIONS | roots:
             raise ValueError(f"{path}: unknown section [{section}]{hint(section, _SECTIONS)}")
+        where = f"[{section}]"
         if section in CONFIG_SCHEMAS:
             known = set(CONFIG_SCHEMAS[section].model_fields)
         elif section == "components":
@@ -96,9 +97,10 @@ def _check_keys(path: Path, config: Config) -> None:
         else:
             known = {r.split(".")[1] for r in references if r.startswith(f"{section}.")}
             known |= _DEFAULT_VARIABLES.get(section, set())
+            where += ", which nothing in the config refers to"
         for key in values:
             if key not in known:
-                raise ValueError(f"{path}: unknown key {key!r} in [{section}]{hint(key, known)}")
+                raise ValueError(f"{path}: unknown key {key!r} in {where}{hint(key, known)}")
     pipes = set(config.get("components", {}))
     for name in config.get("initialize", {}).get("components", {}):
         if name not in pipes:
