@@ -29,12 +29,19 @@ from spacy_transfer.evaluation.table import markdown_table
 
 
 class Signal(NamedTuple):
-    """A number that says how near a source is to the target: its name, whether it is the better the
-    higher it is, and what it says."""
+    """A number that says how near a source is to the target.
+
+    Attributes:
+        name: its name.
+        high: whether the source is the better, the higher it is.
+        meaning: what it says.
+        needs: without what it cannot be had.
+    """
 
     name: str
     high: bool
     meaning: str
+    needs: str = ""
 
     @property
     def title(self) -> str:
@@ -42,14 +49,20 @@ class Signal(NamedTuple):
         return f"{self.name} {'+' if self.high else '-'}"
 
 
+_STRINGS = "matched labels and strings in common"
 SIGNALS = (
     Signal("words", True, "share of the target's words that the source has, rare words weigh more"),
     Signal("n-grams", False, "divergence of character 3-grams (Jensen-Shannon, in bits)"),
     Signal("labels", True, "share of the target's spans whose label is matched"),
     Signal("known", True, "share of the target's spans whose string the source annotates too"),
-    Signal("agreement", True, "chance that these have a matched label in the source"),
-    Signal("annotated", True, "the same wherever the string is in the source's text"),
-    Signal("MMD", False, "squared distance of the vectors of spans with matched labels"),
+    Signal("agreement", True, "chance that these have a matched label in the source", _STRINGS),
+    Signal("annotated", True, "the same wherever the string is in the source's text", _STRINGS),
+    Signal(
+        "MMD",
+        False,
+        "squared distance of the vectors of spans with matched labels",
+        "matched labels and word vectors for them: --vectors",
+    ),
 )
 
 
@@ -231,9 +244,10 @@ def ranking_notes(ranking: Ranking) -> list[str]:
     for signal in SIGNALS:
         lacking = [c.name for c in ranking.candidates if c.signals[signal.name] is None]
         if len(lacking) == len(ranking.candidates):
-            lines.append(f"{signal.name}: not available, does not count")
+            lines.append(f"{signal.name}: does not count, it needs {signal.needs}")
         elif lacking:
-            lines.append(f"{signal.name}: not available for {', '.join(lacking)}: last in it")
+            names = ", ".join(lacking)
+            lines.append(f"{signal.name}: {names} last, as it needs {signal.needs}")
     if len(ranking.candidates) == 1:
         lines.append("one source has no rank: look at its signals")
     return lines

@@ -92,9 +92,9 @@ def test_table_and_notes(target: Path, sources: list[Path]) -> None:
         "? is a guess from strings and contexts: agreement flatters it",
         "near: has 3 of the target's sentences, which flatters it",
         "middle: has 2 of the target's sentences, which flatters it",
-        "agreement: not available for far: last in it",
-        "annotated: not available for far: last in it",
-        "MMD: not available, does not count",
+        "agreement: far last, as it needs matched labels and strings in common",
+        "annotated: far last, as it needs matched labels and strings in common",
+        "MMD: does not count, it needs matched labels and word vectors for them: --vectors",
     ]
 
 
