@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from thinc.api import ArgsKwargs, Optimizer, PyTorchShim, get_torch_default_device
+from thinc.api import ArgsKwargs, Optimizer, PyTorchShim, get_torch_default_device, xp2torch
 from torch import Tensor
 
 from spacy_transfer.models.device import default_device, require_device
@@ -219,9 +221,7 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         """
         sum_gradients(self.network.parameters())
         if isinstance(optimizer, Adagrad):
-            if self._adagrad is None or self._adagrad.settings is not optimizer:
-                self._adagrad = ModuleAdagrad(self.network.parameters(), optimizer)
-            self._adagrad.step()
+            self._module_adagrad(optimizer).step()
             return
         for parameter in self.network.parameters():
             if parameter.grad is not None and parameter.grad.is_sparse:
@@ -236,6 +236,34 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
                 weights, _ = optimizer((self.id, name), weights, gradient)
                 parameter.data.copy_(torch.from_numpy(weights))
                 parameter.grad = None
+
+    def _module_adagrad(self, optimizer: Adagrad) -> ModuleAdagrad:
+        if self._adagrad is None or self._adagrad.settings is not optimizer:
+            self._adagrad = ModuleAdagrad(self.network.parameters(), optimizer)
+        return self._adagrad
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Tensor]:
+        """What AdaGrad keeps of each parameter, by names; empty for optimizers of thinc, which keep
+        it themselves. To be read, or copied to."""
+        if not isinstance(optimizer, Adagrad):
+            return {}
+        names = [name for name, _ in self.network.named_parameters()]
+        states = zip(names, self._module_adagrad(optimizer).state, strict=True)
+        return {f"{name}/{kept}": t for name, state in states for kept, t in state.items()}
+
+    @contextmanager
+    def use_params(self, params: dict[tuple[int, str], Any]) -> Iterator[None]:
+        """Have other parameters in the body, such as the averages that thinc's optimizers keep."""
+        own = dict(self._model.named_parameters()) if self._model is not None else {}
+        given = {name: params[self.id, name] for name in own if (self.id, name) in params}
+        kept = {name: own[name].detach().clone() for name in given}
+        for name, values in given.items():
+            own[name].data.copy_(xp2torch(values))
+        try:
+            yield
+        finally:
+            for name, values in kept.items():
+                own[name].data.copy_(values)
 
     def to_bytes(self) -> bytes:
         """Blueprint and weights as one safetensors file; empty before initialisation."""
