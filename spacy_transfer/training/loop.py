@@ -115,6 +115,7 @@ def train(config: Config, output: Path, *, use_gpu: int = -1, resume: bool = Fal
             return saved.progress
         restore(nlp, optimizer, saved.tensors, saved.counts)
         set_random_states(saved.random_states[rank()])
+        nlp.meta["performance"] = saved.performance
         logger.info("%s: going on from step %d", output, progress.step)
     elif resume:
         logger.info("%s: no run to resume: this one starts from the beginning", output)
@@ -160,6 +161,7 @@ def train(config: Config, output: Path, *, use_gpu: int = -1, resume: bool = Fal
                 print(json.dumps(_log_line(info)), file=log, flush=True)
                 # After what it speaks of: what is there beyond it is made again.
                 run.tensors, run.counts = capture(nlp, optimizer)
+                run.performance = nlp.meta["performance"]
                 run.write(output)
     except KeyboardInterrupt:
         save(LAST)

@@ -34,6 +34,7 @@ class Checkpoint:
         computed_by: versions and threads: with others, results differ in their last digits.
         progress: how far the run has come.
         random_states: those of each process.
+        performance: what the pipeline's meta data say of it.
         counts: numbers that the optimizer keeps.
         finished: whether the run has ended. There are no tensors then.
         tensors: parameters, and what the optimizer keeps of them.
@@ -43,6 +44,7 @@ class Checkpoint:
     computed_by: dict[str, str]
     progress: Progress
     random_states: list[dict[str, Any]] = field(default_factory=list)
+    performance: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
     tensors: dict[str, Tensor] = field(default_factory=dict)

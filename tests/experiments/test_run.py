@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from spacy_transfer.experiments import run as run_module
 from spacy_transfer.experiments.grid import read_grid, runs_of
 from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, key_of
 

@@ -195,7 +195,7 @@ total_steps = 100
 
 
 def break_at(step: int, action: Callable[[Language], None], tmp_path: Path) -> Path:
-    """A config that has something done to the pipeline before a certain step; 0 is before the first."""
+    """A config that has something done to the pipeline before a certain step, from 0."""
 
     def before_update(nlp: Language, info: dict[str, int]) -> None:
         if info["step"] == step:
