@@ -3,7 +3,7 @@
     python benchmarks/resume/kill.py [--kills 30] [--seed 0]
 
 Trains a small La-DTL on the embedded sample without a stop, and again with so many kills (SIGKILL)
-at random moments, each followed by `--resume`. After each kill the pipelines that had been there must
+at random moments, each followed by `--resume`. After each kill the pipelines that were there must
 load and tag. In the end their parameters must be the same to the last bit, and so must all that the
 log says but the time. Prints what each kill met; exits with status 1 where anything differs.
 """
@@ -34,7 +34,7 @@ SETTINGS = {
     f"{ENCODER}.char_hidden": 10,
     f"{ENCODER}.word_hidden": 30,
     f"{ENCODER}.word_layers": 1,
-    "training.max_steps": 400,
+    "training.max_steps": 300,
     "training.eval_frequency": 4,
     "training.patience": 0,
     "training.optimizer.learn_rate": 0.05,

@@ -29,7 +29,7 @@ from spacy.training.loop import (
     update_meta,
 )
 from spacy.util import registry, resolve_dot_names
-from thinc.api import fix_random_seed
+from thinc.api import Model, fix_random_seed, set_dropout_rate
 
 from spacy_transfer.corpus.readers import TaskStreams
 from spacy_transfer.models.device import use_gpu as choose_gpu
@@ -116,6 +116,9 @@ def train(config: Config, output: Path, *, use_gpu: int = -1, resume: bool = Fal
         restore(nlp, optimizer, saved.tensors, saved.counts)
         set_random_states(saved.random_states[rank()])
         nlp.meta["performance"] = saved.performance
+        for _, pipe in nlp.pipeline:  # models are saved with the rate of their last update
+            if isinstance(model := getattr(pipe, "model", None), Model):
+                set_dropout_rate(model, settings["dropout"])
         logger.info("%s: going on from step %d", output, progress.step)
     elif resume:
         logger.info("%s: no run to resume: this one starts from the beginning", output)
@@ -240,6 +243,8 @@ def _evaluate(
 ) -> dict[str, Any]:
     with nlp.use_params(settings["optimizer"].averages):
         score, scores = evaluate()
+    # Those of each label come in the order of a set, which is another in each process.
+    scores = {k: dict(sorted(v.items())) if isinstance(v, dict) else v for k, v in scores.items()}
     progress.history.append((score, progress.step))
     if score > progress.best_score:
         progress.best_score, progress.best_step = score, progress.step

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -15,9 +14,12 @@ from typing import Any
 
 import pytest
 import spacy
+import torch
 from spacy.language import Language
 from spacy.util import registry
 
+from spacy_transfer.training import loop
+from spacy_transfer.training.checkpoint import save_pipeline
 from spacy_transfer.training.resume import CHECKPOINT
 from tests.conftest import SMALL_CONFIG, Run, Train
 
@@ -115,3 +117,105 @@ def resumed(train: Train) -> Resumed:
         return train(settings, arguments=["--resume"], **given)
 
     return run
+
+
+def test_killed_at_random_moments(
+    train: Train, tmp_path: Path, corpus_files: Callable[..., Path], label_map_file: Path
+) -> None:
+    whole = train({"training.max_steps": 60, "training.eval_frequency": 2})
+    paths = {
+        "target": corpus_files("target", 20),
+        "source": corpus_files("source", 20),
+        "dev": corpus_files("target", 10, seed=1),
+        "label_map": label_map_file,
+    }
+    output = tmp_path / "killed"
+    command = [sys.executable, "-m", "spacy_transfer", "train", str(SMALL_CONFIG), "--resume"]
+    command += ["--output", str(output), "--training.max_steps=60", "--training.eval_frequency=2"]
+    command += [f"--paths.{name}={path}" for name, path in paths.items()]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    rng = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        before = stamp(output)
+        while process.poll() is None and stamp(output) == before:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.3))
+        process.kill()
+        process.wait()
+        assert spacy.load(output / "model-best").pipe_names == ["transfer_ner"]
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert results(output) == results(whole.output)
+
+
+def stamp(output: Path) -> int:
+    """When the checkpoint was written."""
+    path = output / CHECKPOINT
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def test_what_has_ended_stays_as_it_is(train: Train, resumed: Resumed) -> None:
+    first = train(SETTINGS)
+    before = {path: path.stat().st_mtime_ns for path in first.output.rglob("*")}
+    again = resumed(SETTINGS)
+    assert again.status == 0
+    assert "has ended: nothing is left to do" in again.err
+    assert again.out.splitlines() == first.out.splitlines()[-1:]
+    assert {path: path.stat().st_mtime_ns for path in first.output.rglob("*")} == before
+
+
+def test_without_resume_a_run_starts_anew(train: Train, crash: list[int], tmp_path: Path) -> None:
+    config = config_with(tmp_path / "crash.cfg")
+    whole = train(SETTINGS, config=config, output=tmp_path / "whole")
+    crash.append(8)
+    assert train(SETTINGS, config=config).status == 1
+    again = train(SETTINGS, config=config)
+    assert again.status == 0
+    assert results(again.output) == results(whole.output)
+
+
+def test_a_run_can_be_killed_between_its_last_evaluation_and_its_end(
+    train: Train, resumed: Resumed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = train(SETTINGS, output=tmp_path / "whole")
+
+    def save(nlp: Language, path: Path) -> None:
+        if path.name == "model-last":
+            raise OSError("the machine is gone")
+        save_pipeline(nlp, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "save_pipeline", save)
+        assert train(SETTINGS).status == 1
+    run = resumed(SETTINGS)
+    assert run.status == 0, run.err
+    assert results(run.output) == results(whole.output)
+
+
+def test_other_settings_or_corpora_are_named(
+    resumed: Resumed, crash: list[int], tmp_path: Path, corpus_files: Callable[..., Path]
+) -> None:
+    config = config_with(tmp_path / "crash.cfg")
+    crash.append(5)
+    first = resumed(SETTINGS, config=config)
+    assert first.status == 1
+    best = (first.output / "model-best" / "transfer_ner" / "model").read_bytes()
+    run = resumed({**SETTINGS, "system.seed": 1, "training.dropout": 0.1}, config=config)
+    assert run.status == 1
+    assert run.err == (
+        f"error: {run.output}: the run there cannot be resumed with other settings: system.seed is "
+        "1, was 0; training.dropout is 0.1, was 0.5\n"
+    )
+    more = corpus_files("target", 21)
+    run = resumed({**SETTINGS, "paths.target": more}, config=config)
+    assert run.status == 1
+    assert run.err.endswith("with other settings: paths.target has other contents\n")
+    assert (first.output / "model-best" / "transfer_ner" / "model").read_bytes() == best
+
+
+def test_a_damaged_checkpoint(resumed: Resumed, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / CHECKPOINT).write_bytes(b"x" * 20)
+    run = resumed(SETTINGS)
+    assert run.status == 1
+    assert f"error: {tmp_path / 'out' / CHECKPOINT}: not a checkpoint of a training run" in run.err
