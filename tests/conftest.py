@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -252,6 +252,7 @@ def train(
         settings: dict[str, object] | None = None,
         config: Path = SMALL_CONFIG,
         output: Path = tmp_path / "out",
+        arguments: Sequence[str] = (),
     ) -> Run:
         text = config.read_text(encoding="utf-8")
         listed = text.split("[system]")[0]
@@ -273,7 +274,7 @@ def train(
         }
         options = [f"--{name}={value}" for name, value in given.items() if value is not None]
         with pytest.raises(SystemExit) as caught:
-            app(["train", str(config), "--output", str(output), *options])
+            app(["train", str(config), "--output", str(output), *arguments, *options])
         assert isinstance(caught.value.code, int)
         return Run(caught.value.code, *capsys.readouterr(), output)
 

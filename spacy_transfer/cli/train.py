@@ -16,6 +16,10 @@ def train(
     ctx: typer.Context,
     config: Annotated[Path, typer.Argument(help="Training config, as for `spacy train`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the results.")],
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run in OUTPUT, if it was killed."),
+    ] = False,
     gpu_id: GpuId = -1,
     code: Code = None,
 ) -> None:
@@ -37,7 +41,7 @@ def train(
         import_code(code)
         loaded = load_training_config(config, overrides)
         try:
-            progress = train(loaded, output, use_gpu=local_gpu(gpu_id))
+            progress = train(loaded, output, use_gpu=local_gpu(gpu_id), resume=resume)
         except KeyboardInterrupt:
             print(f"stopped; the pipelines so far are in {output}")
             raise SystemExit(130) from None

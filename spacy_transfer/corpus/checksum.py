@@ -1,4 +1,4 @@
-"""Is a file the one that was meant?
+"""Is a file the one that was meant, or the one that it was?
 
 `spacy project assets` only reports a checksum that does not match, and exits with status 0.
 """
@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import srsly
+from spacy.util import is_package
 
 from spacy_transfer.corpus.errors import CorpusError
 
@@ -20,6 +25,40 @@ def file_hash(file: Path, algorithm: str) -> str:
         while chunk := stream.read(2**20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def digest(path: Path) -> str:
+    """A hash of a file or of all files in a folder; of neither, the name."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        parts = [f"{file.relative_to(path)} {digest(file)}" for file in files]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    if not path.is_file():
+        return str(path)
+    stat = path.stat()
+    return _digest_of_file(path, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _digest_of_file(path: Path, _changed: int, _size: int) -> str:
+    return file_hash(path, "sha256")
+
+
+def contents(value: Any) -> Any:
+    """A config's values, with hashes in the place of files and versions beside packages."""
+    if isinstance(value, dict):
+        return {name: contents(v) for name, v in value.items()}
+    if isinstance(value, list):
+        return [contents(v) for v in value]
+    if not isinstance(value, str):
+        return value
+    path, *rest = value.split("\n")
+    # Names of settings, such as `gru`, may be those of files here, but are none.
+    if "/" in path or os.sep in path or Path(path).suffix:
+        return [digest(Path(path)), *rest]
+    if is_package(path):
+        return [path, version(path.replace("_", "-"))]
+    return value
 
 
 def verify(file: Path, checksum: str) -> None:

@@ -235,6 +235,23 @@ def source_examples(
         raise CorpusError(path, None, "expected documents to evaluate on, found none")
 
 
+class StreamedExample(Example):  # type: ignore[misc]
+    """An example that knows its streams: spaCy's loop gives batchers no more than a list."""
+
+    __slots__ = ("streams",)
+    streams: TaskStreams
+
+
+def streams_of(examples: Iterable[Example]) -> TaskStreams:
+    """The streams that examples come from; ValueError where they come from none."""
+    if isinstance(examples, TaskStreams):
+        return examples
+    first = next(iter(examples), None)
+    if not isinstance(first, StreamedExample):
+        raise ValueError("the training corpus must be a spacy_transfer.TransferCorpus.v1")
+    return first.streams
+
+
 class TaskStreams:
     """The examples of a target task and its sources, each marked with its task and layer.
 
@@ -260,6 +277,11 @@ class TaskStreams:
         self._kept: dict[str, list[Example]] = {}
         self._similarity = similarity
         self._weights: dict[str, NDArray[np.float32]] = {}
+
+    def blank(self) -> Example:
+        """An example without a token, from which nothing is learned."""
+        empty = self._nlp.make_doc("")
+        return Example(empty, empty.copy())
 
     def __iter__(self) -> Iterator[Example]:
         """Every example of every task once, in file order, the target first."""
@@ -313,8 +335,10 @@ class TaskStreams:
             return
         corpus = self.corpora[task]
         kept: list[Example] | None = []
-        for example in corpus(self._nlp):
-            mark(example.reference, task, corpus.layer)
+        for plain in corpus(self._nlp):
+            mark(plain.reference, task, corpus.layer)
+            example = StreamedExample(plain.predicted, plain.reference)
+            example.streams = self
             if kept is not None:
                 kept.append(example)
                 if len(kept) > self._size:
@@ -349,6 +373,9 @@ def transfer_corpus(
         similarity: weighs the loss of each source sentence by how similar it is to the target (see
             `corpus/similarity.py`); without it, all weigh the same.
 
+    What it gives refuses, with a ValueError, settings of `[training]` that would part the examples
+    of a batch or read only the first examples.
+
     Raises ValueError for a source that is named like the target or is not a task corpus, for no
     corpus at all, for a similarity to no target, and for an empty buffer.
     """
@@ -364,7 +391,26 @@ def transfer_corpus(
             raise ValueError(f"{name}: expected a spacy_transfer.TaskCorpus.v1, got {corpus!r}")
     if shuffle_buffer < 1:
         raise ValueError(f"shuffle_buffer must be 1 or more, got {shuffle_buffer}")
-    return lambda nlp: TaskStreams(nlp, corpora, seed, shuffle_buffer, similarity)
+
+    def streams(nlp: Language) -> TaskStreams:
+        _check_training(nlp.config.interpolate()["training"])
+        return TaskStreams(nlp, corpora, seed, shuffle_buffer, similarity)
+
+    return streams
+
+
+def _check_training(settings: dict[str, Any]) -> None:
+    # Here, because every loop opens the corpus, before it has written anything.
+    if settings["accumulate_gradient"] != 1:
+        raise ValueError(
+            "training.accumulate_gradient must be 1: dividing a batch would part the source and "
+            "target sentences that belong together"
+        )
+    if settings["max_epochs"] < 0:
+        raise ValueError(
+            "training.max_epochs must be 0 (no limit) or more: labels and words are read from all "
+            "examples, and `spacy transfer train` streams corpora larger than memory with any value"
+        )
 
 
 def shuffled(items: Iterable[Item], size: int, rng: random.Random) -> Iterator[Item]:

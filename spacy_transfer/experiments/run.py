@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from confection import Config
-from spacy.util import is_package
 
-from spacy_transfer.corpus.checksum import file_hash
+from spacy_transfer.corpus.checksum import contents, digest
 from spacy_transfer.pipeline.scoring import main_score
 from spacy_transfer.training.config import load_training_config, override
 
@@ -211,32 +208,5 @@ def key_of(run: Run) -> str:
     config = config_of(run, lambda path, files: f"{_absolute(path)}\n{files.lang}", key_of)
     versions = [f"{name} {version(name)}" for name in COMPUTED_BY]
     tests = [run.target.test, *run.target.more_tests.values()]
-    parts = [_contents(config), *map(digest, tests), *run.target.more_tests, versions]
+    parts = [contents(config), *map(digest, tests), *run.target.more_tests, versions]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _contents(value: Any) -> Any:
-    """A config's values, with hashes in the place of files."""
-    if isinstance(value, dict):
-        return {name: _contents(v) for name, v in value.items()}
-    if isinstance(value, list):
-        return [_contents(v) for v in value]
-    if not isinstance(value, str):
-        return value
-    path, *rest = value.split("\n")
-    # Names of settings, such as `gru`, may be those of files here, but are none.
-    if "/" in path or os.sep in path or Path(path).suffix:
-        return [digest(Path(path)), *rest]
-    if is_package(path):
-        return [path, version(path.replace("_", "-"))]
-    return value
-
-
-@cache
-def digest(path: Path) -> str:
-    """A hash of a file or of all files in a folder; of neither, the name."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        parts = [f"{file.relative_to(path)} {digest(file)}" for file in files]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return file_hash(path, "sha256") if path.is_file() else str(path)

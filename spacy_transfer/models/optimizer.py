@@ -81,6 +81,11 @@ class ModuleAdagrad:
             **fused,
         )
 
+    @property
+    def state(self) -> list[dict[str, torch.Tensor]]:
+        """What is kept of each parameter, in their order; to be read, or copied to."""
+        return [self._dense.state[parameter] for parameter in self._parameters]
+
     def step(self) -> None:
         """Clip by the global norm, update the parameters that have gradients, clear those."""
         settings = self.settings

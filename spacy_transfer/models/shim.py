@@ -221,9 +221,7 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         """
         sum_gradients(self.network.parameters())
         if isinstance(optimizer, Adagrad):
-            if self._adagrad is None or self._adagrad.settings is not optimizer:
-                self._adagrad = ModuleAdagrad(self.network.parameters(), optimizer)
-            self._adagrad.step()
+            self._module_adagrad(optimizer).step()
             return
         for parameter in self.network.parameters():
             if parameter.grad is not None and parameter.grad.is_sparse:
@@ -239,20 +237,33 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
                 parameter.data.copy_(torch.from_numpy(weights))
                 parameter.grad = None
 
+    def _module_adagrad(self, optimizer: Adagrad) -> ModuleAdagrad:
+        if self._adagrad is None or self._adagrad.settings is not optimizer:
+            self._adagrad = ModuleAdagrad(self.network.parameters(), optimizer)
+        return self._adagrad
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Tensor]:
+        """What AdaGrad keeps of each parameter, by names; empty for optimizers of thinc, which keep
+        it themselves. To be read, or copied to."""
+        if not isinstance(optimizer, Adagrad):
+            return {}
+        names = [name for name, _ in self.network.named_parameters()]
+        states = zip(names, self._module_adagrad(optimizer).state, strict=True)
+        return {f"{name}/{kept}": t for name, state in states for kept, t in state.items()}
+
     @contextmanager
     def use_params(self, params: Mapping[tuple[int, str], Any]) -> Iterator[None]:
-        """Compute with other parameters for a while, such as the averages that thinc's optimizers
-        keep; those that are not given stay as they are."""
-        kept = {}
-        for name, parameter in self.network.named_parameters() if self.blueprint else ():
-            if (self.id, name) in params:
-                kept[parameter] = parameter.data
-                parameter.data = xp2torch(params[self.id, name], device=self.device)
+        """Have other parameters in the body, such as the averages that thinc's optimizers keep."""
+        own = dict(self._model.named_parameters()) if self._model is not None else {}
+        given = {name: params[self.id, name] for name in own if (self.id, name) in params}
+        kept = {name: own[name].detach().clone() for name in given}
+        for name, values in given.items():
+            own[name].data.copy_(xp2torch(values))
         try:
             yield
         finally:
-            for parameter, data in kept.items():
-                parameter.data = data
+            for name, values in kept.items():
+                own[name].data.copy_(values)
 
     def to_bytes(self) -> bytes:
         """Blueprint and weights as one safetensors file; empty before initialisation."""

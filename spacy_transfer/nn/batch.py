@@ -8,11 +8,21 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
     """Copy from the CPU, without waiting for what a GPU is computing."""
     return values.to(device, non_blocking=device.type == "cuda")
+
+
+def take(table: Tensor, index: Tensor) -> Tensor:
+    """The rows of a table [rows, width] at an index [...]: [..., width].
+
+    As `table[index]`, whose gradients however are added up in whatever order the threads of a CPU
+    come to them: two runs would differ in the last bits.
+    """
+    return embedding(index, table)
 
 
 def within(time: int, lengths: Tensor) -> Tensor:

@@ -25,16 +25,17 @@ def crf_l2(
     """
     source, target = matched.unbind(1)
 
-    def distance(a: Tensor, b: Tensor) -> Tensor:
-        return (a - b).square().sum()
+    # Not by indexing, whose gradients threads add up in any order.
+    def distance(of_source: Tensor, of_target: Tensor, dims: int = 1) -> Tensor:
+        for dim in range(dims):
+            of_source = of_source.index_select(dim, source)
+            of_target = of_target.index_select(dim, target)
+        return (of_source - of_target).square().sum()
 
     return (
-        distance(source_emission.weight[source], target_emission.weight[target])
-        + distance(source_emission.bias[source], target_emission.bias[target])
-        + distance(
-            source_crf.transitions[source[:, None], source],
-            target_crf.transitions[target[:, None], target],
-        )
-        + distance(source_crf.start[source], target_crf.start[target])
-        + distance(source_crf.end[source], target_crf.end[target])
+        distance(source_emission.weight, target_emission.weight)
+        + distance(source_emission.bias, target_emission.bias)
+        + distance(source_crf.transitions, target_crf.transitions, dims=2)
+        + distance(source_crf.start, target_crf.start)
+        + distance(source_crf.end, target_crf.end)
     )

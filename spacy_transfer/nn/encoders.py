@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
-from spacy_transfer.nn.batch import Packed, send, within
+from spacy_transfer.nn.batch import Packed, send, take, within
 from spacy_transfer.nn.memory import WORTH_IT, WordMemory
 from spacy_transfer.nn.recurrent import BiRecurrent, Cell
 
@@ -149,7 +149,7 @@ class ConvolutionStack(nn.Module):
         index, lengths = inputs.index(torch.arange(int(inputs.batch_sizes[0])))
         inside = within(index.shape[1], lengths)
         mask = send(inside, data.device)[..., None]
-        states = (data[index] * mask).to(self.precision or data.dtype)
+        states = (take(data, index) * mask).to(self.precision or data.dtype)
         for number, layer in enumerate(self.layers):
             if number:
                 states = self.dropout(states)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spacy_transfer.nn.batch import GroupBatch, Segments, TaskPart, TokenBatch, send, within
+from spacy_transfer.nn.batch import GroupBatch, Segments, TaskPart, TokenBatch, send, take, within
 from spacy_transfer.nn.crf import CRF, Constraints
 from spacy_transfer.nn.crf_l2 import crf_l2
 from spacy_transfer.nn.encoders import (
@@ -139,15 +139,13 @@ class TaggedPart:
         inputs = project(self.hidden)
         if self.features is not None:
             inputs = torch.cat([inputs, self.features], dim=1)
-        scores = head.emission(inputs)[self.index]
-        assert isinstance(scores, Tensor)
-        return scores
+        return take(head.emission(inputs), self.index)
 
     def tokens(self) -> tuple[Tensor, Tensor]:
         """Hidden states [tokens, hidden] and gold tags [tokens] of the part, padding left out."""
         inside = within(self.index.shape[1], self.lengths)
         places = send(inside.flatten().nonzero().squeeze(1), self.index.device)
-        return self.hidden[self.index.flatten()[places]], self.gold.flatten()[places]
+        return take(self.hidden, self.index.flatten()[places]), self.gold.flatten()[places]
 
 
 class TransferTagger(nn.Module):
@@ -268,7 +266,7 @@ class TransferTagger(nn.Module):
         if not of_words:
             assert tokens.vectors is not None
             return tokens.vectors
-        of_tokens = torch.cat(of_words, dim=1)[tokens.words.data]
+        of_tokens = take(torch.cat(of_words, dim=1), tokens.words.data)
         return of_tokens if tokens.vectors is None else torch.cat([tokens.vectors, of_tokens], 1)
 
     def forward(self, batch: list[GroupBatch]) -> Loss | dict[str, Decoded]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
+import sys
 from pathlib import Path
 
 from spacy.language import Language
@@ -15,10 +18,14 @@ def save_pipeline(nlp: Language, path: Path) -> None:
     """Write a pipeline beside `path`, then put it in the place of what was there.
 
     A model card is its README.md, which `spacy package` then takes for the package.
+
+    There is a whole pipeline at `path` at every moment where the system can exchange two folders
+    (Linux and macOS, on their own file systems); elsewhere `recover` brings back the one that was
+    there, if the process is killed between two renames.
     """
-    new, old = (path.with_name(f".{path.name}.{suffix}") for suffix in ("new", "old"))
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    recover(path)
+    new, old = _beside(path)
+    shutil.rmtree(new, ignore_errors=True)
     try:
         nlp.to_disk(new)
         if "spacy_transfer" in nlp.meta:
@@ -27,7 +34,38 @@ def save_pipeline(nlp: Language, path: Path) -> None:
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
-    if path.exists():
+    if not path.exists():
+        new.replace(path)
+    elif _exchange(new, path):
+        shutil.rmtree(new, ignore_errors=True)
+    else:
         path.replace(old)
-    new.replace(path)
-    shutil.rmtree(old, ignore_errors=True)
+        new.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(path: Path) -> None:
+    """Bring a pipeline back that a killed process had put aside, and remove what it left."""
+    new, old = _beside(path)
+    if old.exists() and not path.exists():
+        old.replace(path)
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders swap names at once; False where the system cannot."""
+    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    try:
+        if sys.platform == "linux":
+            here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+            return bool(ctypes.CDLL(None).renameat2(here, names[0], here, names[1], swap) == 0)
+        if sys.platform == "darwin":
+            return bool(ctypes.CDLL(None).renamex_np(*names, 2) == 0)  # RENAME_SWAP
+    except AttributeError:  # an old C library
+        pass
+    return False

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 
 from spacy_transfer.nn.parallel import processes, rank
+
+T = TypeVar("T")
 
 
 def local_gpu(gpu_id: int) -> int:
@@ -31,11 +33,20 @@ def process_group(gpu_id: int) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def on_first(evaluate: Callable[[], tuple[float, dict[str, Any]]]) -> tuple[float, dict[str, Any]]:
-    """What `evaluate` gives in the first process, known to all."""
+def on_first(find: Callable[[], T]) -> T:
+    """What `find` gives in the first process, known to all."""
     if processes() == 1:
-        return evaluate()
-    result: list[Any] = [evaluate() if rank() == 0 else None]
+        return find()
+    result: list[Any] = [find() if rank() == 0 else None]
     dist.broadcast_object_list(result)
-    score, scores = result[0]
-    return score, scores
+    found: T = result[0]
+    return found
+
+
+def from_all(value: T) -> list[T]:
+    """The values of all processes, known to all."""
+    if processes() == 1:
+        return [value]
+    values: list[Any] = [None] * processes()
+    dist.all_gather_object(values, value)
+    return values

@@ -30,18 +30,22 @@ def console_logger() -> Callable[[Language, IO[str], IO[str]], Log]:
         )
         terms: dict[str, None] = {}  # not all need be in the first batches
         widths: list[int] = []
+        # Of a resumed run, the first row has the mean speed of all parts.
         steps, words, seconds = 0, 0, 0.0
 
         def log_step(info: dict[str, Any] | None) -> None:
             nonlocal widths, steps, words, seconds
-            bar.update(1)
             steps += 1  # not from info["step"]: it begins at 0 or 1, or where a run was resumed
             if info is None:
+                bar.update(1)
                 return
+            bar.update(info["step"] - bar.n)
             losses = _by_term(info["losses"], nlp.pipe_names)
             found = {name: info["other_scores"].get(name) for name in scores}
             found |= source_scores(nlp, info["other_scores"])
-            speed = (info["words"] - words) / max(1e-9, info["seconds"] - seconds)
+            passed = info["seconds"] - seconds
+            # spaCy's loop counts whole seconds.
+            speed = (info["words"] - words) / passed if passed > 0 else 0.0
             new = losses.keys() - terms.keys()
             terms.update(dict.fromkeys(losses))
             lines = []

@@ -3,6 +3,10 @@
 Batches follow each other without end. An epoch is a pass over the target's training examples, or
 over the first source's where the target is not learned.
 
+Our loop hands a batcher the streams and takes batches for ever. spaCy's own loop hands it a list of
+all examples, shuffled, once an epoch: it gets the same batches, those of one epoch at a time, and
+before them, at its step 0, one to learn nothing from. So step k is the k-th update in both.
+
 With a `window` above 1, the sentences of so many batches are sorted by length and cut into batches
 of equal numbers of tokens, whose order is drawn: a batch then has its size on average. That is a
 little faster, but batches of like sentences learn less in the first epochs.
@@ -11,13 +15,13 @@ little faster, but batches of like sentences learn less in the first epochs.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 from spacy.training import Example
 
 from spacy_transfer.corpus.marks import TARGET
-from spacy_transfer.corpus.readers import TaskStreams
+from spacy_transfer.corpus.readers import TaskStreams, streams_of
 from spacy_transfer.training.buckets import by_length
 
 
@@ -33,7 +37,35 @@ Schedule = Callable[[TaskStreams], Iterator[Batch]]
 Weights = dict[str, float]
 
 
-def target_only(batch_size: int = 10, window: int = 1) -> Schedule:
+class Batcher:
+    """A schedule in the form that spaCy knows."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._batches: Iterator[Batch] | None = None
+        self._next = Batch([], 0)
+        self._epoch = 0
+
+    def __call__(self, examples: Iterable[Example]) -> Iterator[Batch]:
+        """Batches of streams without end, or those of the next epoch of the streams that listed
+        examples come from.
+
+        ValueError for examples that do not come from streams, and as the schedule.
+        """
+        streams = streams_of(examples)
+        return self._schedule(streams) if streams is examples else self._next_epoch(streams)
+
+    def _next_epoch(self, streams: TaskStreams) -> Iterator[Batch]:
+        if self._batches is None:
+            self._batches = self._schedule(streams)
+            self._next = Batch([streams.blank()], 0)
+        while self._next.epoch <= self._epoch:
+            yield self._next
+            self._next = next(self._batches)
+        self._epoch += 1
+
+
+def target_only(batch_size: int = 10, window: int = 1) -> Batcher:
     """`spacy_transfer.TargetOnly.v1`: batches of the target alone, whatever sources there are.
 
     Args:
@@ -41,12 +73,12 @@ def target_only(batch_size: int = 10, window: int = 1) -> Schedule:
         window: how many batches are made at a time, by length.
     """
     _check_sizes(window, batch_size)
-    return lambda streams: _batches(streams, TARGET, batch_size, window)
+    return Batcher(lambda streams: _batches(streams, TARGET, batch_size, window))
 
 
 def source_only(
     batch_size: int = 10, source_weights: Weights | None = None, window: int = 1
-) -> Schedule:
+) -> Batcher:
     """`spacy_transfer.SourceOnly.v1`: batches of the sources alone, in turns, whatever target there
     is. With T-A the target is then tagged through the label map, without one label of its own
     (Yang et al. 2017, Figure 2).
@@ -68,7 +100,7 @@ def source_only(
                 epoch = batch.epoch
             yield Batch(batch, epoch)
 
-    return schedule
+    return Batcher(schedule)
 
 
 def alternate(
@@ -77,7 +109,7 @@ def alternate(
     source_weights: Weights | None = None,
     seed: int = 0,
     window: int = 1,
-) -> Schedule:
+) -> Batcher:
     """`spacy_transfer.Alternate.v1`: each batch is of one task (Yang et al. 2017, §3.3).
 
     Args:
@@ -106,7 +138,7 @@ def alternate(
                 batch = next(batches[source])
             yield Batch(batch, epoch)
 
-    return schedule
+    return Batcher(schedule)
 
 
 def joint(
@@ -114,7 +146,7 @@ def joint(
     source_size: int = 15,
     source_weights: Weights | None = None,
     window: int = 1,
-) -> Schedule:
+) -> Batcher:
     """`spacy_transfer.Joint.v1`: source and target in every batch (Wang et al. 2018, §4.5).
 
     Args:
@@ -133,7 +165,7 @@ def joint(
         for batch, source in zip(target, turns(weights), strict=False):
             yield Batch(batch + next(sources[source]), batch.epoch)
 
-    return schedule
+    return Batcher(schedule)
 
 
 def _batches(streams: TaskStreams, task: str, size: int, window: int) -> Iterator[Batch]:

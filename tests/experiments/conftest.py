@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import spacy
 
-from spacy_transfer.experiments.run import digest
 from tests.conftest import SMALL_CONFIG, sentences, with_schedule, write_label_map
 
 GRID = """\
@@ -54,12 +53,6 @@ def columns(path: Path, task: str, count: int, seed: int, tags: bool = False) ->
             lines.append(f"{token.text}\t{token.tag_ if tags else label}\n")
         lines.append("\n")
     path.write_text("".join(lines), encoding="utf-8")
-
-
-@pytest.fixture(autouse=True)
-def _forget_digests() -> None:
-    """A test writes files of the names that the last one had."""
-    digest.cache_clear()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from spacy_transfer.experiments import run as run_module
 from spacy_transfer.experiments.grid import read_grid, runs_of
 from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, key_of
 
@@ -131,7 +130,6 @@ def test_the_key_is_of_all_that_determines_the_result_and_nothing_else(
     grid_file: Path, edit: Callable[[str, str], Path]
 ) -> None:
     def keys() -> list[str]:
-        run_module.digest.cache_clear()
         return [key_of(run) for run in runs(grid_file)]
 
     first = keys()

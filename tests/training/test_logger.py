@@ -102,3 +102,24 @@ def test_bar_of_a_terminal_shows_the_best_score(pipeline: Language) -> None:
     assert "2/7" in err.getvalue()
     assert "best 50.00" in err.getvalue()
     assert "best 25.00" not in err.getvalue()
+
+
+def test_a_resumed_run_goes_on_where_it_was(pipeline: Language) -> None:
+    out, err = StringIO(), Terminal()
+    log_step, finish = console_logger()(pipeline, out, err)
+    log_step(None)
+    log_step(evaluation(6, 0.25, 400, 10.0))
+    finish()
+    # Losses are those of two steps, words and seconds those of all.
+    row = table(out)[2]
+    assert row[:3] == ["3", "6", "3.000"]
+    assert row[-1] == "40"
+    assert "6/7" in err.getvalue()
+    assert "best 50.00" in err.getvalue()
+
+
+def test_whole_seconds_of_the_loop_of_spacy(pipeline: Language) -> None:
+    out = StringIO()
+    log_step, _ = console_logger()(pipeline, out, StringIO())
+    log_step(evaluation(0, 0.5, 0, 0))
+    assert table(out)[2][-1] == "0"
