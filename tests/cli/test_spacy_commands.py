@@ -185,10 +185,10 @@ def test_assemble_apply_and_package(files: Files, tmp_path: Path) -> None:
     pipelines = [spacy.load(path) for path in (best, tmp_path / "assembled")]
     found, again = ([[ent.text for ent in nlp(text).ents] for text in texts] for nlp in pipelines)
     assert found == again
-    (tmp_path / "in.txt").write_text("\n".join(texts))
+    (tmp_path / "in.txt").write_text(texts[0])
     call("apply", best, tmp_path / "in.txt", tmp_path / "out.spacy")
     docs = DocBin().from_disk(tmp_path / "out.spacy").get_docs(blank().vocab)
-    assert [[ent.text for ent in doc.ents] for doc in docs] == found
+    assert [[ent.text for ent in doc.ents] for doc in docs] == found[:1]
     call("package", best, tmp_path, "--name", "tiny", "--build", "none")
     assert "spacy-transfer>=" in (tmp_path / "xx_tiny-0.0.0" / "meta.json").read_text()
 
@@ -204,5 +204,5 @@ def test_find_threshold_and_benchmarks(files: Files) -> None:
     scores = call("evaluate", best, dev)
     assert "NER F" in scores
     assert "NER F" in call("benchmark", "accuracy", best, dev)
-    speed = call("benchmark", "speed", best, dev, "-n", 1, "--batches", 2, "--warmup", 0)
+    speed = call("benchmark", "speed", best, dev, "-n", 1, "--batches", 30, "--warmup", 0)
     assert "words/s" in speed

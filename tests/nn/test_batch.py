@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from spacy_transfer.nn.batch import Packed
+from spacy_transfer.nn.batch import Packed, take
 from tests.nn.packing import pack, unpack
 
 LENGTHS = [[1], [5], [3, 3, 3], [7, 4, 4, 1], [6, 5, 4, 3, 2, 1, 1, 1]]
@@ -60,3 +60,25 @@ def test_selected_sequences_keep_their_order(lengths: list[int]) -> None:
         found = pack(sequences).select(ranks)
         assert found.data.tolist() == expected.data.tolist()
         assert found.batch_sizes.tolist() == expected.batch_sizes.tolist()
+
+
+def test_rows_that_are_taken_often_have_one_gradient_whatever_the_threads() -> None:
+    threads = torch.get_num_threads()
+    generator = torch.Generator().manual_seed(0)
+    index = torch.randint(5, (4000,), generator=generator)
+    weights = torch.randn(4000, 64, generator=generator)
+    gradients = []
+    try:
+        torch.set_num_threads(4)
+        for _ in range(20):
+            table = torch.zeros(5, 64, requires_grad=True)
+            taken = take(table, index)
+            assert torch.equal(taken, table[index])
+            (taken * weights).sum().backward()
+            gradients.append(table.grad)
+    finally:
+        torch.set_num_threads(threads)
+    expected = torch.zeros(5, 64).index_add(0, index, weights)
+    torch.testing.assert_close(gradients[0], expected)
+    for gradient in gradients[1:]:
+        assert torch.equal(gradient, gradients[0])

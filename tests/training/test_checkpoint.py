@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import spacy
 from spacy.language import Language
 
 from spacy_transfer.models.tagger import shim_of
-from spacy_transfer.training.checkpoint import save_pipeline
+from spacy_transfer.training import checkpoint
+from spacy_transfer.training.checkpoint import recover, save_pipeline
 
 TEXT = "Ann Lee lives in New York now"
 
@@ -53,5 +55,49 @@ def test_what_a_killed_run_left_does_no_harm(trained: Language, tmp_path: Path) 
         (tmp_path / leftover / "transfer_ner").mkdir(parents=True)
         (tmp_path / leftover / "transfer_ner" / "model").write_text("half a mod")
     save_pipeline(trained, path)
+    assert labels(spacy.load(path)) == ["person", "place"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_one_or_the_other_is_there_at_every_moment(
+    trained: Language, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model"
+    save_pipeline(trained, path)
+    seen = []
+
+    def rename(self: Path, target: Path) -> Path:
+        seen.append((self, target))
+        return target
+
+    if sys.platform in ("linux", "darwin"):  # folders swap names there, without a rename
+        monkeypatch.setattr(Path, "replace", rename)
+        trained.get_pipe("transfer_ner").drop_task("source")
+        save_pipeline(trained, path)
+        assert seen == []
+        assert spacy.load(path).get_pipe("transfer_ner").tasks == ("target",)
+
+
+def test_killed_between_two_renames(
+    trained: Language, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model"
+    save_pipeline(trained, path)
+    monkeypatch.setattr(checkpoint, "_exchange", lambda one, other: False)
+    save_pipeline(trained, path)  # by two renames
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name == ".model.new":
+            raise SystemExit
+        return replace(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(SystemExit):
+            save_pipeline(trained, path)
+    assert not path.exists()
+    recover(path)
     assert labels(spacy.load(path)) == ["person", "place"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
