@@ -17,6 +17,7 @@ from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.models import tok2vec as tok2vec_module
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import TransferPipe
+from spacy_transfer.pipeline.confidence import Confidence
 from tests.conftest import LADTL, add_small_ner, blank, examples, renamed
 
 POOLING = {"@layers": "reduce_mean.v1"}
@@ -179,6 +180,9 @@ def test_learns_and_survives_the_disk(
         assert state.any()
     [best, *_] = tagger(loaded).n_best(found[0], 2)
     assert [(s.start, s.end) for s in best.spans] == [(e.start, e.end) for e in found[0].ents]
+    tagger(loaded).confidence = Confidence()
+    [sure] = loaded.pipe(texts(loaded)[:1])
+    assert len(sure.spans["transfer_ner"].attrs["scores"]) == len(found[0].ents)
     assert shim_of(tagger(loaded).model).blueprint == shim_of(tagger(nlp).model).blueprint
 
 
