@@ -183,10 +183,11 @@ def _panel(name: str, model: str, seed: int) -> Panel:
     for task in tasks:
         tokens = [token for of_task, _, token in chosen if of_task == task]
         # Components before this one may have what it reads.
+        docs = list({id(doc): doc for doc, _ in tokens}.values())
         with nlp.select_pipes(disable=[pipe.name]):
-            docs = list(nlp.pipe([doc for doc, _ in tokens]))
-        of_docs = pipe.hidden(docs, task)
-        states += [of_doc[i] for of_doc, (_, i) in zip(of_docs, tokens, strict=True)]
+            docs = list(nlp.pipe(docs))
+        of_docs = dict(zip(map(id, docs), pipe.hidden(docs, task), strict=True))
+        states += [of_docs[id(doc)][i] for doc, i in tokens]
     hidden = np.stack(states)
     of_tasks, of_labels = [task for task, _, _ in chosen], [label for _, label, _ in chosen]
     return Panel(

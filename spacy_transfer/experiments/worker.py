@@ -25,6 +25,7 @@ from confection import Config
 from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.util import load_config
+from thinc.api import Model
 
 from spacy_transfer.corpus.lines import write_whole
 from spacy_transfer.corpus.marks import TARGET
@@ -32,7 +33,6 @@ from spacy_transfer.corpus.readers import task_corpus
 from spacy_transfer.evaluation.counts import count_correct, pack, predicted
 from spacy_transfer.experiments.results import COUNTS, HISTORY, MORE_TESTS
 from spacy_transfer.experiments.run import COMPUTED_BY
-from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import transfer_pipes
 from spacy_transfer.training.checkpoint import BEST
 from spacy_transfer.training.loop import LOG, train
@@ -99,7 +99,6 @@ def _logged(log: Path, best_step: int) -> dict[str, Any]:
 def _sizes(nlp: Language, config: Config) -> dict[str, Any]:
     """Parameters and labels of the pipeline, and what it learned from."""
     [pipe] = transfer_pipes(nlp)
-    network = shim_of(pipe.model).network
     corpora = config.interpolate()["corpora"]["train"]
     of_tasks = {TARGET: corpora.get("target"), **corpora["sources"]}
     tokens = {
@@ -108,10 +107,20 @@ def _sizes(nlp: Language, config: Config) -> dict[str, Any]:
         if entry
     }
     return {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "parameters": _parameters(nlp),
         "labels": len(pipe.labels),
         "tokens": tokens,
     }
+
+
+def _parameters(nlp: Language) -> int:
+    """How many weights all components have: a transformer that one listens to is another."""
+    models = [getattr(pipe, "model", None) for _, pipe in nlp.pipeline]
+    nodes = [node for model in models if isinstance(model, Model) for node in model.walk()]
+    networks = [shim._model for node in nodes for shim in node.shims if hasattr(shim, "_model")]
+    of_torch = [parameter.numel() for network in networks for parameter in network.parameters()]
+    of_thinc = [node.get_param(name).size for node in nodes for name in node.param_names]
+    return int(sum(of_torch) + sum(of_thinc))
 
 
 def _arguments(entry: dict[str, Any]) -> dict[str, Any]:

@@ -103,11 +103,11 @@ PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.
 def transfer_tagger(
     encoder: EncoderSettings,
     objective: ObjectiveSettings,
-    tok2vec: Model[list[Doc], list[Floats2d]] | None = None,
     sharing: str | dict[str, str] = "T-B",
     projection: ProjectionName = "none",
     device: str | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
+    tok2vec: Model[list[Doc], list[Floats2d]] | None = None,
 ) -> TransferModel:
     """`spacy_transfer.TransferTagger.v1`: a GRU-CRF (or LSTM-, CNN-) tagger for a target and its
     sources. ValueError for an unknown sharing plan, projection, device or precision, and where a
@@ -116,9 +116,6 @@ def transfer_tagger(
     Args:
         encoder: kinds and widths of the encoders.
         objective: what is minimised.
-        tok2vec: any tok2vec of spaCy, such as a listener to a pretrained transformer, that gives
-            the vectors of words: no word is looked up then, and the word encoder on top may be
-            `none`. All tasks share it; with T-C, each has a word encoder of its own.
         sharing: what sources have in common with the target: T-A, T-B or T-C, for all sources or
             for each by its name.
         projection: what each task has of its own between the encoder and the CRF, for T-A: `none`,
@@ -128,6 +125,9 @@ def transfer_tagger(
         precision: what the encoder computes in. Weights, the CRF and all other terms of the loss
             are in float32 with both. bfloat16 is for GPUs: on the CPU, compiled loops go on in
             float32. Recurrent layers are fast in it from torch 2.10 with cuDNN 9.13 on.
+        tok2vec: any tok2vec of spaCy, such as a listener to a pretrained transformer, that gives
+            the vectors of words: no word is looked up then, and the word encoder on top may be
+            `none`. All tasks share it; with T-C, each has a word encoder of its own.
 
     In training its input carries gold tags and its output is the loss, whose gradient is 1; in
     prediction the output is, for each task, a `Prediction` a Doc.

@@ -28,6 +28,8 @@ def initialize_tok2vec(tok2vec: Tok2Vec, docs: list[Doc]) -> int:
 
     ValueError where it cannot be, such as a listener with nothing before it.
     """
+    if not docs:
+        raise ValueError("a tok2vec is initialised by examples: there are none with words")
     if processes() > 1:
         raise ValueError("several processes cannot train a tok2vec together: train with one")
     try:
@@ -35,7 +37,7 @@ def initialize_tok2vec(tok2vec: Tok2Vec, docs: list[Doc]) -> int:
         return int(tok2vec.predict(docs)[0].shape[1])
     except (KeyError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"the tok2vec of the encoder cannot be initialised: {reason}") from error
+        raise ValueError(f"the tok2vec cannot be initialised: {reason}") from error
 
 
 def require_device_of_tok2vec(device: torch.device) -> None:
@@ -67,9 +69,8 @@ class TokenVectors:
         if not is_train:
             _require_upstream(tok2vec, docs)
         self._arrays, self._backprop = tok2vec(docs, is_train)
-        self._ops = tok2vec.ops
         # That of an empty Doc may have any width.
-        data = self._ops.xp.concatenate([array for array in self._arrays if len(array)])
+        data = tok2vec.ops.xp.concatenate([array for array in self._arrays if len(array)])
         self._leaf = xp2torch(data, requires_grad=is_train, device=device)
         starts = np.cumsum([0, *(len(doc) for doc in docs)]).tolist()
         self._starts = {id(doc): start for doc, start in zip(docs, starts, strict=False)}

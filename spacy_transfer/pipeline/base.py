@@ -35,7 +35,7 @@ from spacy_transfer.models.tagger import (
     shim_of,
     tok2vec_of,
 )
-from spacy_transfer.models.tok2vec import initialize_tok2vec
+from spacy_transfer.models.tok2vec import initialize_tok2vec, require_device_of_tok2vec
 from spacy_transfer.models.vocabulary import Normalizer
 from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.pipeline.confidence import Confidence, Reading, reading_of, set_with_scores
@@ -433,6 +433,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             saved.check(blueprint, self.cfg["tag_scheme"])
             saved.carry(blueprint, network, tags[SOURCE], matched[SOURCE])
         shim_of(self.model).set_network(blueprint, network, gazetteer)
+        if tok2vec is not None:
+            require_device_of_tok2vec(shim_of(self.model).device)
         self._set_constraints()
 
     def _matched(

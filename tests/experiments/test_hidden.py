@@ -23,6 +23,7 @@ from spacy_transfer.nn.mmd import AUTHOR_WIDTHS
 from tests.cli.running import exit_code
 from tests.conftest import sentences
 from tests.experiments.test_summary import row
+from tests.pipeline.test_tok2vec import both_tasks, initialize, pipeline
 
 report = partial(exit_code, "report")
 NAMES = {"person": "person / PER", "place": "place / LOC", "PER": "person / PER"}
@@ -49,6 +50,22 @@ def save(nlp: Language, path: Path, files: dict[str, Path]) -> Path:
 def model(trained: Language, corpus_files: Callable[..., Path], tmp_path: Path) -> Path:
     files = {TARGET: corpus_files(TARGET, 12), "source": corpus_files("source", 30)}
     return save(trained, tmp_path / "model", files)
+
+
+@pytest.mark.parametrize("kind", ["cnn-listener", "bert"])
+def test_states_that_stand_on_another_component(
+    kind: str,
+    tiny_bert: Path,
+    label_map_file: Path,
+    corpus_files: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    nlp = pipeline(kind, tiny_bert)
+    initialize(nlp, both_tasks(nlp), label_map_file)
+    files = {TARGET: corpus_files(TARGET, 12), "source": corpus_files("source", 12)}
+    [panel] = make_panels({"m": str(save(nlp, tmp_path / "model", files))})
+    assert set(panel.labels) == {"O", "person / PER", "place / LOC"}
+    assert panel.mmd > 0
 
 
 def places(panel: Panel, task: str, label: str) -> list[int]:

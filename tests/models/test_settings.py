@@ -60,7 +60,7 @@ def test_widths_are_the_authors_by_default() -> None:
     ("name", "wrong", "message"),
     [
         (ENCODER, {"char_encoder": "transformer"}, "char_encoder"),
-        (ENCODER, {"word_encoder": "none"}, "word_encoder"),
+        (ENCODER, {"word_encoder": "transformer"}, "word_encoder"),
         (ENCODER, {"char_hiden": 3}, "unexpected argument: 'char_hiden'"),
         (ENCODER, {"word_layers": 0}, "word_layers must be at least 1"),
         (OBJECTIVE, {"mmd": "none"}, "mmd"),

@@ -53,7 +53,7 @@ class Table:
 def make(table: Table, plan: str) -> TransferModel:
     encoder = replace(NONE, word_encoder="gru") if plan == "T-C" else NONE
     sharing = Sharing.of("target", plan, ["source"])
-    model = transfer_tagger(encoder, OBJECTIVE, table.model, plan)
+    model = transfer_tagger(encoder, OBJECTIVE, plan, tok2vec=table.model)
     blueprint = Blueprint(
         encoder=replace(encoder, word_embedding=WIDTH, from_outside=True),
         objective=OBJECTIVE,
@@ -146,6 +146,6 @@ def test_a_network_apart_from_its_tok2vec(nlp: Language, monkeypatch: pytest.Mon
 def test_where_a_word_encoder_is_needed() -> None:
     for sharing in ("T-C", {"one": "T-B", "other": "T-C"}):
         with pytest.raises(ValueError, match="T-C each task has a word encoder of its own"):
-            transfer_tagger(NONE, OBJECTIVE, Table().model, sharing)
+            transfer_tagger(NONE, OBJECTIVE, sharing, tok2vec=Table().model)
     with pytest.raises(ValueError, match="word_encoder may be none with a tok2vec alone"):
         transfer_tagger(NONE, OBJECTIVE)

@@ -17,6 +17,7 @@ from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.models import tok2vec as tok2vec_module
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import TransferPipe
+from spacy_transfer.pipeline.confidence import Confidence
 from tests.conftest import LADTL, add_small_ner, blank, examples, renamed
 
 POOLING = {"@layers": "reduce_mean.v1"}
@@ -179,6 +180,9 @@ def test_learns_and_survives_the_disk(
         assert state.any()
     [best, *_] = tagger(loaded).n_best(found[0], 2)
     assert [(s.start, s.end) for s in best.spans] == [(e.start, e.end) for e in found[0].ents]
+    tagger(loaded).confidence = Confidence()
+    [sure] = loaded.pipe(texts(loaded)[:1])
+    assert len(sure.spans["transfer_ner"].attrs["scores"]) == len(found[0].ents)
     assert shim_of(tagger(loaded).model).blueprint == shim_of(tagger(nlp).model).blueprint
 
 
@@ -296,7 +300,7 @@ def test_what_a_tok2vec_cannot_be_combined_with(tiny_bert: Path, tmp_path: Path)
 def test_a_listener_with_nothing_to_listen_to(tiny_bert: Path) -> None:
     nlp = pipeline("bert-listener", tiny_bert)
     nlp.remove_pipe("transformer")
-    with pytest.raises(ValueError, match="tok2vec of the encoder cannot be initialised"):
+    with pytest.raises(ValueError, match="the tok2vec cannot be initialised"):
         initialize(nlp, both_tasks(nlp))
 
 
@@ -307,9 +311,25 @@ def test_several_processes(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> 
         initialize(nlp, both_tasks(nlp))
 
 
+def test_another_device_than_that_of_thinc(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nlp = pipeline("cnn", tiny_bert)
+    meta = torch.device("meta")
+    monkeypatch.setattr(tok2vec_module, "get_torch_default_device", lambda: meta)
+    with pytest.raises(ValueError, match="a tok2vec needs cupy"):
+        initialize(nlp, both_tasks(nlp))
+
+
+def test_examples_without_words(tiny_bert: Path) -> None:
+    nlp = pipeline("cnn", tiny_bert)
+    with pytest.raises(ValueError, match="there are none with words"):
+        initialize(nlp, [Example(Doc(nlp.vocab), Doc(nlp.vocab))])
+
+
 def test_a_tok2vec_that_is_not_there() -> None:
     nlp = pipeline("bert", Path("no/such/folder"))
-    with pytest.raises(ValueError, match="tok2vec of the encoder cannot be initialised"):
+    with pytest.raises(ValueError, match="the tok2vec cannot be initialised"):
         initialize(nlp, both_tasks(nlp))
 
 
