@@ -173,6 +173,9 @@ def test_labels_that_were_written_give_the_same_model(files: Files, tmp_path: Pa
     assert weights(tmp_path / "out") == weights(files.trained)
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # spaCy closes no file
 def test_assemble_apply_and_package(files: Files, tmp_path: Path) -> None:
     best = files.trained / "model-last"
     config = tmp_path / "assemble.cfg"

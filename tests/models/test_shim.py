@@ -14,6 +14,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Adam
 
+from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.models.gazetteer import Gazetteer
 from spacy_transfer.models.optimizer import Adagrad, adagrad
 from spacy_transfer.models.shim import Blueprint, TransferShim, WordLevel
@@ -22,11 +23,13 @@ from spacy_transfer.models.tagger import (
     TaggerInput,
     TaskDocs,
     TransferModel,
+    shim_of,
     transfer_tagger,
 )
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.nn.sharing import Sharing
+from tests.conftest import examples
 
 ENCODER = EncoderSettings(
     char_embedding=2,
@@ -316,3 +319,19 @@ def test_device(nlp: Language) -> None:
     assert shim(make_model()).device == torch.device("cpu")
     with pytest.raises(ValueError, match="not initialised"):
         _ = TransferShim().device
+
+
+def test_averages_of_thincs_optimizers_are_used_and_put_back(trained: Language) -> None:
+    shim = shim_of(trained.get_pipe("transfer_ner").model)
+    before = {name: p.detach().clone() for name, p in shim.network.named_parameters()}
+    optimizer = Adam(0.1, use_averages=True)
+    trained.update(examples(trained, TARGET, 5), sgd=optimizer)
+    after = {name: p.detach().clone() for name, p in shim.network.named_parameters()}
+    averages = {name: optimizer.averages.get((shim.id, name)) for name in before}
+    assert sum(values is not None for values in averages.values()) > 3
+    with trained.use_params(optimizer.averages):
+        for name, parameter in shim.network.named_parameters():
+            values = after[name] if averages[name] is None else torch.from_numpy(averages[name])
+            assert torch.equal(parameter, values)
+    for name, parameter in shim.network.named_parameters():
+        assert torch.equal(parameter, after[name])
