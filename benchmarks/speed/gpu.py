@@ -32,8 +32,8 @@ from stages import CONFIG, WARM_UP, Stopwatch, watch
 
 from spacy_transfer.corpus.readers import read_docs
 from spacy_transfer.training.config import load_training_config
-from spacy_transfer.training.loop import set_up
 from spacy_transfer.training.schedules import target_only
+from spacy_transfer.training.setup import set_up
 
 MODEL = "components.transfer_ner.model"
 

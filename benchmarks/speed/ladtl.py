@@ -24,8 +24,8 @@ from stages import Stopwatch
 from spacy_transfer.corpus.marks import TARGET, task_of
 from spacy_transfer.nn.tagger import TransferTagger
 from spacy_transfer.training.config import load_training_config
-from spacy_transfer.training.loop import set_up
 from spacy_transfer.training.schedules import joint
+from spacy_transfer.training.setup import set_up
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "ladtl.cfg"
 HEADER = ["threads", "sentences", "tokens", "La-DTL ms", "plain ms", "La-DTL / plain", "MMD"]

@@ -42,8 +42,8 @@ from spacy_transfer.nn.encoders import CharacterEncoder, WordEmbedding, WordEnco
 from spacy_transfer.nn.recurrent import BiRecurrent
 from spacy_transfer.nn.tagger import TransferTagger
 from spacy_transfer.training.config import load_training_config
-from spacy_transfer.training.loop import set_up
 from spacy_transfer.training.schedules import target_only
+from spacy_transfer.training.setup import set_up
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "target_only.cfg"
 WARM_UP = 10

@@ -52,7 +52,7 @@ def console_logger() -> Callable[[Language, IO[str], IO[str]], Log]:
             if new:
                 columns = ["E", "#", *terms, *found, "Score", "W/s"]
                 least = [3, 6, *[8] * len(terms), *[6] * len(found), 6, 6]
-                header, widths, _ = setup_table(cols=columns, widths=least)
+                header, widths, _ = setup_table(cols=columns, widths=least, max_width=24)
                 lines = [_row(header, widths), _row(["-" * width for width in widths], widths)]
             cells = [str(info["epoch"]), str(info["step"])]
             cells += [f"{losses[name] / steps:#.4g}" if name in losses else "" for name in terms]

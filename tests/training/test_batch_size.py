@@ -13,7 +13,7 @@ from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.training import batch_size
 from spacy_transfer.training.batch_size import Trial, attempt, longest, search, try_batch_sizes
 from spacy_transfer.training.config import load_training_config
-from spacy_transfer.training.loop import Setup, set_up
+from spacy_transfer.training.setup import Setup, set_up
 from tests.conftest import SMALL_CONFIG, examples
 
 CPU = torch.device("cpu")

@@ -1,0 +1,53 @@
+"""From a config to a pipeline that is ready to train, with its corpora."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from confection import Config
+from spacy.language import Language
+from spacy.schemas import ConfigSchemaTraining
+from spacy.training import Example
+from spacy.training.initialize import init_nlp
+from spacy.util import registry, resolve_dot_names
+
+from spacy_transfer.corpus.readers import TaskStreams
+from spacy_transfer.models.device import use_gpu as choose_gpu
+
+
+@dataclass
+class Setup:
+    """What a config describes, ready to train.
+
+    Attributes:
+        nlp: the initialised pipeline.
+        settings: the resolved `[training]` section.
+        streams: the training examples of all tasks.
+        dev_corpus: gives the examples to evaluate on.
+    """
+
+    nlp: Language
+    settings: dict[str, Any]
+    streams: TaskStreams
+    dev_corpus: Callable[[Language], Iterable[Example]]
+
+
+def set_up(config: Config, *, use_gpu: int = -1) -> Setup:
+    """Initialise a pipeline on a GPU, or with -1 the CPU, and open its corpora.
+
+    ValueError for data, settings or a device that cannot be used.
+    """
+    nlp = init_nlp(config, use_gpu=choose_gpu(use_gpu))
+    resolved = nlp.config.interpolate()
+    settings = registry.resolve(resolved["training"], schema=ConfigSchemaTraining)
+    if settings["eval_frequency"] < 1:
+        raise ValueError("training.eval_frequency must be at least 1")
+    corpora = resolve_dot_names(resolved, [settings["train_corpus"], settings["dev_corpus"]])
+    streams = corpora[0](nlp)
+    if not isinstance(streams, TaskStreams):
+        raise ValueError("the training corpus must be a spacy_transfer.TransferCorpus.v1")
+    for task in streams.tasks:
+        streams.weights(task)  # what cannot be weighed is an error before anything is written
+    return Setup(nlp, settings, streams, corpora[1])
