@@ -24,6 +24,9 @@ from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.nn.encoders import EncoderSettings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Networks are tiny, and several tests run at a time. Processes that tests start have it from here.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 NAMES = {
     "target": {"person": ["Ann Lee", "Bo", "Cy Dee Fay"], "place": ["Rome", "New York", "Oslo"]},
