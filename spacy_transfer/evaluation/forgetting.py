@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import spacy
 
 from spacy_transfer.corpus.readers import task_corpus
-from spacy_transfer.evaluation.comparison import Comparison, compare_examples
+from spacy_transfer.evaluation.comparison import compare_examples, comparison_report
 from spacy_transfer.evaluation.pipelines import annotate
 from spacy_transfer.pipeline.base import transfer_pipes
 from spacy_transfer.pipeline.scoring import score_layer
@@ -19,11 +19,11 @@ class OnSource(NamedTuple):
 
     Attributes:
         scores: those of the source's layer, as `SOURCE_SCORE`.
-        cost: the pipeline beside one from before the target, where there is one.
+        cost: a report of the pipeline beside one from before the target; None without one.
     """
 
     scores: dict[str, Any]
-    cost: Comparison | None
+    cost: str | None
 
 
 def evaluate_source(model: str, source: str, before: str | None = None) -> OnSource:
@@ -57,4 +57,5 @@ def evaluate_source(model: str, source: str, before: str | None = None) -> OnSou
     if before is None:
         return OnSource(scores, None)
     first = annotate(before, spacy.load(before), corpus)
-    return OnSource(scores, compare_examples(first, after, corpus.layer))
+    cost = compare_examples(first, after, corpus.layer)
+    return OnSource(scores, comparison_report((before, model), source, cost))

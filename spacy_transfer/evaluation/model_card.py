@@ -112,26 +112,26 @@ def _method(pipe: TransferPipe, config: Config) -> dict[str, Any]:
     initialize = config["initialize"]["components"].get(pipe.name, {})
     saved = initialize.get("source_pipeline")
     train = dot_to_object(config, config["training"]["train_corpus"])
+    schedule = batcher["@batchers"].split(".")[1]
     return {
-        "name": _name_of(pipe, config),
+        "name": _name_of(pipe, model, train, schedule, from_saved=bool(saved)),
         "sharing": model["sharing"] if pipe.tasks[1:] else None,
         "projection": model.get("projection", "none"),
         "objective": {name: v for name, v in objective.items() if not name.startswith("@")},
-        "schedule": batcher["@batchers"].split(".")[1],
+        "schedule": schedule,
         "batches": {name: v for name, v in batcher.items() if not name.startswith("@")},
         "carried_over": initialize.get("carry_over", LAYERS) if saved else None,
         "similarity": (train.get("similarity") or {}).get("@misc"),
     }
 
 
-def _name_of(pipe: TransferPipe, config: Config) -> str:
-    model = config["components"][pipe.name]["model"]
+def _name_of(
+    pipe: TransferPipe, model: Config, train: Config, schedule: str, *, from_saved: bool
+) -> str:
     objective, sharing = model["objective"], model["sharing"]
-    schedule = config["training"]["batcher"]["@batchers"].split(".")[1]
-    train = dot_to_object(config, config["training"]["train_corpus"])
     if not pipe.tasks[1:]:
         return "Trained on the target alone, without transfer"
-    if config["initialize"]["components"].get(pipe.name, {}).get("source_pipeline"):
+    if from_saved:
         if objective["beta"]:
             return "Started from a pipeline of the source and tied to it (CRF-L2, Wang et al. 2018)"
         return "Re-training of a pipeline of the source (Lee et al. 2017)"

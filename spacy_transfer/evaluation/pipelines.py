@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from spacy.language import Language
-from spacy.training import Example
+from spacy.training import Corpus, Example
 from spacy.util import dot_to_object, registry
 
+from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import is_annotated
-from spacy_transfer.corpus.readers import TaskCorpus, TaskStreams
+from spacy_transfer.corpus.readers import TaskCorpus, TaskStreams, read_docs
 from spacy_transfer.evaluation.counts import predicted
 from spacy_transfer.pipeline.base import transfer_pipes
+
+
+def evaluate_on(nlp: Language, data: Path) -> dict[str, Any]:
+    """All scores of a pipeline on a `.spacy` file or a folder of them.
+
+    `spacy evaluate` has those alone whose names it knows: no chunks, and no unseen words.
+
+    Raises CorpusError where there are no documents to read.
+    """
+    examples = list(Corpus(data).make_examples(nlp, read_docs(data, nlp.vocab)))
+    if not examples:
+        raise CorpusError(data, None, "expected documents to evaluate on, found none")
+    scores: dict[str, Any] = nlp.evaluate(examples)
+    return scores
 
 
 def layer_of(pipelines: Mapping[str, Language]) -> str:

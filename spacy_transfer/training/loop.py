@@ -23,6 +23,7 @@ from spacy.training.loop import (
 )
 from thinc.api import Model, fix_random_seed, set_dropout_rate
 
+from spacy_transfer.corpus.lines import write_whole
 from spacy_transfer.nn.parallel import rank
 from spacy_transfer.pipeline.base import source_scores
 from spacy_transfer.training.checkpoint import BEST, LAST, recover, save_pipeline
@@ -147,9 +148,7 @@ def _go_on(run: Checkpoint, output: Path, setup: Setup) -> None:
 def _cut(log: Path, lines: int) -> None:
     """Keep the first lines of a log."""
     kept = log.read_text(encoding="utf-8").splitlines(keepends=True)[:lines] if lines else []
-    new = log.with_name(f".{log.name}.new")
-    new.write_text("".join(kept), encoding="utf-8")
-    new.replace(log)
+    write_whole(log, "".join(kept))
 
 
 def _log_line(info: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from spacy.training import Example
 from spacy.training.initialize import init_nlp
 from spacy.util import registry, resolve_dot_names
 
-from spacy_transfer.corpus.readers import TaskStreams
+from spacy_transfer.corpus.readers import TaskStreams, streams_of
 from spacy_transfer.models.device import use_gpu as choose_gpu
 
 
@@ -45,9 +45,7 @@ def set_up(config: Config, *, use_gpu: int = -1) -> Setup:
     if settings["eval_frequency"] < 1:
         raise ValueError("training.eval_frequency must be at least 1")
     corpora = resolve_dot_names(resolved, [settings["train_corpus"], settings["dev_corpus"]])
-    streams = corpora[0](nlp)
-    if not isinstance(streams, TaskStreams):
-        raise ValueError("the training corpus must be a spacy_transfer.TransferCorpus.v1")
+    streams = streams_of(corpora[0](nlp))
     for task in streams.tasks:
         streams.weights(task)  # what cannot be weighed is an error before anything is written
     return Setup(nlp, settings, streams, corpora[1])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from spacy.language import Language
-from thinc.api import Model, Optimizer, PyTorchShim, to_numpy
+from thinc.api import Model, Ops, Optimizer, PyTorchShim, to_numpy
 from torch import Tensor
 
 from spacy_transfer.models.shim import TransferShim
@@ -23,19 +23,16 @@ def capture(nlp: Language, optimizer: Optimizer) -> tuple[dict[str, Tensor], dic
     """Parameters and the optimizer's state: tensors on the CPU and counts, by names that hold in
     another process."""
     tensors = {f"parameters/{name}": tensor for name, tensor in _module_tensors(nlp).items()}
-    names = {}
     for prefix, node in _nodes(nlp):
         for parameter in node.param_names:
-            names[node.id, parameter] = f"{prefix}/{parameter}"
             if node.has_param(parameter):
                 values = torch.from_numpy(to_numpy(node.get_param(parameter)))
                 tensors[f"parameters/{prefix}/{parameter}"] = values
     for prefix, shim in _shims(nlp):
-        for parameter, _ in shim._model.named_parameters():
-            names[shim.id, parameter] = f"{prefix}/{parameter}"
         if isinstance(shim, TransferShim):
             for name, tensor in shim.optimizer_state(optimizer).items():
                 tensors[f"optimizer/{prefix}/{name}"] = tensor
+    names = {key: name for name, (key, _) in _optimized(nlp).items()}
     for kept in _KEPT:
         for key, values in (getattr(optimizer, kept) or {}).items():
             if key in names:
@@ -70,25 +67,21 @@ def restore(
             if isinstance(shim, TransferShim):
                 for name, tensor in shim.optimizer_state(optimizer).items():
                     tensor.copy_(tensors[f"optimizer/{prefix}/{name}"])
-    keys = {}
     for prefix, node in _nodes(nlp):
         for parameter in node.param_names:
-            keys[f"{prefix}/{parameter}"] = node.id, parameter, node.ops
             if node.has_param(parameter):
                 values = tensors[f"parameters/{prefix}/{parameter}"]
                 node.set_param(parameter, node.ops.asarray(values.numpy()))
-        for number, shim in enumerate(node.shims):
-            if isinstance(shim, PyTorchShim) and shim._model is not None:
-                for parameter, _ in shim._model.named_parameters():
-                    keys[f"{prefix}/{number}/{parameter}"] = shim.id, parameter, node.ops
+    optimized = _optimized(nlp)
     for name, tensor in tensors.items():
         kept, _, parameter = name.partition("/")
         if kept in _KEPT:
-            *key, ops = keys[parameter]
-            getattr(optimizer, kept)[tuple(key)] = ops.asarray(tensor.numpy())
+            key, ops = optimized[parameter]
+            getattr(optimizer, kept)[key] = ops.asarray(tensor.numpy())
     for counted, numbers in counts.items():
         for name, n in numbers.items():
-            getattr(optimizer, counted)[keys[name][:2]] = n
+            key, _ = optimized[name]
+            getattr(optimizer, counted)[key] = n
 
 
 def random_states() -> dict[str, Any]:
@@ -130,9 +123,26 @@ def _nodes(nlp: Language) -> Iterator[tuple[str, Model[Any, Any]]]:
 
 def _shims(nlp: Language) -> Iterator[tuple[str, PyTorchShim]]:
     for prefix, node in _nodes(nlp):
-        for number, shim in enumerate(node.shims):
-            if isinstance(shim, PyTorchShim) and shim._model is not None:
-                yield f"{prefix}/{number}", shim
+        yield from _shims_of(prefix, node)
+
+
+def _shims_of(prefix: str, node: Model[Any, Any]) -> Iterator[tuple[str, PyTorchShim]]:
+    for number, shim in enumerate(node.shims):
+        if isinstance(shim, PyTorchShim) and shim._model is not None:
+            yield f"{prefix}/{number}", shim
+
+
+def _optimized(nlp: Language) -> dict[str, tuple[tuple[int, str], Ops]]:
+    """The key of each parameter in an optimizer of thinc, and the arrays that it computes with, by
+    a name that holds in another process."""
+    found = {}
+    for prefix, node in _nodes(nlp):
+        for parameter in node.param_names:
+            found[f"{prefix}/{parameter}"] = (node.id, parameter), node.ops
+        for of_shim, shim in _shims_of(prefix, node):
+            for parameter, _ in shim._model.named_parameters():
+                found[f"{of_shim}/{parameter}"] = (shim.id, parameter), node.ops
+    return found
 
 
 def _module_tensors(nlp: Language) -> dict[str, Tensor]:
