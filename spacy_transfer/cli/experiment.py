@@ -32,7 +32,8 @@ def experiment(
 ) -> None:
     """Do the runs of an experiment file that have not been done, and write results.jsonl.
 
-    It can be stopped and started again: what is done stays done.
+    It can be stopped and started again: what is done stays done, and a run that was cut off goes
+    on from its last evaluation.
     """
     with clear_errors():
         from spacy_transfer.experiments.engines import local, ray

@@ -24,6 +24,7 @@ from spacy_transfer.experiments.results import Row, rows_of, write_rows
 from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, key_of
 from spacy_transfer.experiments.worker import CONFIG, RESULT, RUN
 from spacy_transfer.training.checkpoint import BEST
+from spacy_transfer.training.resume import CHECKPOINT
 
 try:
     import fcntl
@@ -37,7 +38,8 @@ class Experiment:
     """Runs in an output folder, which several experiments may have in common.
 
     Each run is in the folder `runs/KEY`, where KEY is a hash of all that determines its result:
-    what has been done is not done again, and runs that are the same are done once. The table
+    what has been done is not done again, runs that are the same are done once, and one that was
+    killed goes on from its last evaluation. The table
     `NAME/results.jsonl` has a line for each run of this experiment that is done, in the order of
     its runs.
     """
@@ -113,10 +115,11 @@ class Experiment:
         write_rows(rows, self.results)
 
     def _prepare(self, key: str, run: Run, gpu_id: int, keep_models: bool) -> Path:
-        """Make a run's folder, with all that its worker reads."""
+        """Make a run's folder, with all that its worker reads, and what it can go on from."""
         folder = self.folder(key)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        if not (folder / CHECKPOINT).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
         assert run.target.test is not None
         settings = {
             "run": str(run),

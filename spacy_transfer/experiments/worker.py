@@ -36,17 +36,16 @@ from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.pipeline.base import transfer_pipes
 from spacy_transfer.training.checkpoint import BEST
 from spacy_transfer.training.loop import LOG, train
+from spacy_transfer.training.resume import CHECKPOINT
 
 CONFIG, RUN, RESULT = "config.cfg", "run.json", "result.json"
 
 
 def work(folder: Path) -> None:
-    """Do the run whose files are in `folder`."""
+    """Do the run whose files are in `folder`, or what is left of it after a kill."""
     settings = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    started, processor = time.monotonic(), time.process_time()
     config = load_config(folder / CONFIG, interpolate=False)
-    progress = train(config, folder, use_gpu=settings["gpu_id"])
-    trained = time.monotonic() - started
+    progress = train(config, folder, use_gpu=settings["gpu_id"], resume=True)
     nlp = spacy.load(folder / BEST)
     started = time.monotonic()
     tested = _test(nlp, settings["test"], settings)
@@ -58,8 +57,7 @@ def work(folder: Path) -> None:
         "steps": progress.step,
         "words": progress.words,
         **_logged(folder / LOG, progress.best_step),
-        "train_seconds": round(trained, 1),
-        "processor_seconds": round(time.process_time() - processor, 1),
+        "train_seconds": round(progress.seconds, 1),
         "test_seconds": round(time.monotonic() - started, 1),
         **_sizes(nlp, config),
         "threads": torch.get_num_threads(),
@@ -67,6 +65,8 @@ def work(folder: Path) -> None:
         "versions": {name: version(name) for name in COMPUTED_BY},
         MORE_TESTS: more,
     }
+    # The first to go: it would say of a run whose models are gone that nothing is left to do.
+    (folder / CHECKPOINT).unlink()
     if not settings["keep_models"]:
         for model in folder.glob("model-*"):
             shutil.rmtree(model)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,11 @@ from typing import Any
 import pytest
 
 from spacy_transfer.evaluation.significance import f1
+from spacy_transfer.experiments.grid import read_grid, runs_of
 from spacy_transfer.experiments.results import read_rows
+from spacy_transfer.experiments.runner import Experiment
+from spacy_transfer.experiments.worker import work
+from spacy_transfer.training.resume import Checkpoint
 from tests.cli.running import exit_code
 
 experiment = partial(exit_code, "experiment")
@@ -227,6 +231,45 @@ def test_killed_and_started_again_it_loses_nothing_and_repeats_nothing(
     now = stamps(output)
     assert done.items() <= now.items()
     assert len(rows(output)) == len(now) == 4
+
+
+def test_a_killed_run_goes_on_from_its_last_evaluation(
+    two: Path,
+    edit: Callable[[str, str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    edit("  - {target: aim, methods: [none], rates: [0.5], published: {none: 40}}\n", "")
+    assert experiment(two, "--output", tmp_path / "expected") == 0
+    [expected] = rows(tmp_path / "expected")
+
+    runs = list(runs_of(read_grid(two), two.parent, two.parent))
+    plan = Experiment("small", runs, tmp_path / "out")
+    write, written = Checkpoint.write, []
+
+    def write_and_die(run: Checkpoint, folder: Path) -> None:
+        write(run, folder)
+        written.append((run.progress.step, run.finished))
+        if written[-1] in ((4, False), (6, True)):
+            raise KeyboardInterrupt
+
+    def in_this_process(folders: Sequence[Path]) -> Iterator[Path]:
+        for folder in folders:
+            work(folder)
+            yield folder
+
+    monkeypatch.setattr(Checkpoint, "write", write_and_die)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            plan.run(in_this_process)
+    assert not stamps(tmp_path / "out")
+    assert plan.run(in_this_process) == []
+    assert written == [(2, False), (4, False), (6, False), (6, True)]
+    [row] = rows(tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.safetensors"))
+    for name in ("key", "dev_score", "test_score", "losses", "steps", "best_step"):
+        assert row[name] == expected[name]
+    assert [step for step, _, _ in row["history"]] == [2, 4, 6]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Ray needs a Unix here")
