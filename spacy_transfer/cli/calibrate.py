@@ -39,7 +39,7 @@ def calibrate(
             judge,
         )
         from spacy_transfer.models.device import use_gpu
-        from spacy_transfer.pipeline.base import transfer_pipes
+        from spacy_transfer.pipeline.components import transfer_pipes
         from spacy_transfer.training.checkpoint import save_pipeline
 
         try:

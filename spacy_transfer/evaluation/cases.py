@@ -25,7 +25,7 @@ from spacy_transfer.evaluation.pipelines import (
     training_corpora,
 )
 from spacy_transfer.evaluation.table import markdown_table
-from spacy_transfer.pipeline.base import transfer_pipes
+from spacy_transfer.pipeline.components import transfer_pipes
 
 
 @dataclass(frozen=True)

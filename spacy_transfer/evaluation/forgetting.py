@@ -10,7 +10,7 @@ import spacy
 from spacy_transfer.corpus.readers import task_corpus
 from spacy_transfer.evaluation.comparison import compare_examples, comparison_report
 from spacy_transfer.evaluation.pipelines import annotate
-from spacy_transfer.pipeline.base import transfer_pipes
+from spacy_transfer.pipeline.components import transfer_pipes
 from spacy_transfer.pipeline.scoring import score_layer
 
 

@@ -19,7 +19,8 @@ from spacy_transfer.corpus.marks import TARGET, task_of
 from spacy_transfer.evaluation.comparison import Estimate, estimate
 from spacy_transfer.evaluation.counts import count_correct, predicted
 from spacy_transfer.evaluation.table import markdown_table
-from spacy_transfer.pipeline.base import TransferPipe, source_scores, transfer_pipes
+from spacy_transfer.pipeline.base import TransferPipe
+from spacy_transfer.pipeline.components import source_scores, transfer_pipes
 from spacy_transfer.pipeline.scoring import main_score
 from spacy_transfer.pipeline.source_pipeline import LAYERS
 

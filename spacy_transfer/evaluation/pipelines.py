@@ -14,7 +14,7 @@ from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import is_annotated
 from spacy_transfer.corpus.readers import TaskCorpus, TaskStreams, read_docs
 from spacy_transfer.evaluation.counts import predicted
-from spacy_transfer.pipeline.base import transfer_pipes
+from spacy_transfer.pipeline.components import transfer_pipes
 
 
 def evaluate_on(nlp: Language, data: Path) -> dict[str, Any]:

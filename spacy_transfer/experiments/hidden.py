@@ -25,7 +25,8 @@ from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.schemes import OUTSIDE
 from spacy_transfer.evaluation.pipelines import training_corpora
 from spacy_transfer.nn.mmd import label_aware_mmd
-from spacy_transfer.pipeline.base import TransferPipe, transfer_pipes
+from spacy_transfer.pipeline.base import TransferPipe
+from spacy_transfer.pipeline.components import transfer_pipes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

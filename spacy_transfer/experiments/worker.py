@@ -33,7 +33,7 @@ from spacy_transfer.corpus.readers import task_corpus
 from spacy_transfer.evaluation.counts import count_correct, pack, predicted
 from spacy_transfer.experiments.results import COUNTS, HISTORY, MORE_TESTS
 from spacy_transfer.experiments.run import COMPUTED_BY
-from spacy_transfer.pipeline.base import transfer_pipes
+from spacy_transfer.pipeline.components import transfer_pipes
 from spacy_transfer.training.checkpoint import BEST
 from spacy_transfer.training.loop import LOG, train
 from spacy_transfer.training.resume import CHECKPOINT

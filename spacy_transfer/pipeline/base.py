@@ -3,7 +3,7 @@
 # Annotations are evaluated here: spaCy validates the arguments of `initialize` by their types.
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -41,10 +41,10 @@ from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.pipeline.confidence import Confidence, Reading, reading_of, set_with_scores
 from spacy_transfer.pipeline.labels import match_labels
 from spacy_transfer.pipeline.network import build_network, read_gazetteer
-from spacy_transfer.pipeline.scoring import main_score, score_layer
+from spacy_transfer.pipeline.scoring import score_layer
 from spacy_transfer.pipeline.source_pipeline import LAYERS, SOURCE, SourcePipeline
 from spacy_transfer.pipeline.sources import check_sources
-from spacy_transfer.pipeline.survey import merged_words, survey
+from spacy_transfer.pipeline.survey import TaskSurvey, merged_words, survey
 from spacy_transfer.pipeline.tasks import Task, TaskTags, equal_tags, head_labels, matched_tags
 
 PREDICTION_TOKENS = 16_384
@@ -367,9 +367,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         """
         given = labels if isinstance(labels, dict) else {TARGET: labels} if labels else {}
         encoder = self.model.attrs["encoder"]
-        normalize = Normalizer(encoder.lower, encoder.zero_digits)
-        tok2vec = tok2vec_of(self.model)
-        if tok2vec is not None:
+        if (tok2vec := tok2vec_of(self.model)) is not None:
             if source_vectors or source_pipeline:
                 raise ValueError(
                     "source_vectors and source_pipeline are for embeddings of words: this tagger "
@@ -378,41 +376,18 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             sample = (example.x for example in get_examples() if len(example.x))
             width = initialize_tok2vec(tok2vec, list(islice(sample, SAMPLE)))
             encoder = replace(encoder, word_embedding=width)
-        # Labels that were added before there was a network belong to the target too.
-        added = [] if shim_of(self.model).blueprint else self.cfg["tasks"][TARGET]["labels"]
-        found = survey(get_examples(), self.layer, normalize)
-        found[TARGET].labels.update(dict.fromkeys(added, 0))
-        saved = None
-        if source_pipeline is not None:
-            saved = SourcePipeline(source_pipeline, carry_over)
-            if SOURCE in found:
-                raise ValueError(f"the saved source is named {SOURCE!r}: rename that corpus")
-            found[SOURCE] = saved.survey(normalize)
+        saved = None if source_pipeline is None else SourcePipeline(source_pipeline, carry_over)
+        normalize = Normalizer(encoder.lower, encoder.zero_digits)
+        found = self._survey(get_examples(), normalize, saved)
         sharing = self._sharing(found)
-        setting = self.model.attrs["sharing"]
-        check_sources(found, setting, sharing, given, source_vectors or {})
+        check_sources(found, self.model.attrs["sharing"], sharing, given, source_vectors or {})
         for name, of_task in given.items():
             found[name].labels = Counter({label: found[name].labels[label] for label in of_task})
-        plans = [setting] if isinstance(setting, str) else setting.values()
-        if "T-A" not in plans and (union or default_label is not None):
-            raise ValueError(
-                "default_label and union are for T-A: otherwise target labels need no match"
-            )
-        in_head = [source for source in sharing.plans if sharing.head_of(source) == TARGET]
-        maps = match_labels(
-            found, in_head, label_map, default_label, union, all_known=TARGET in given
-        )
-        self.cfg["label_map"], self.cfg["renamed"] = maps
-        self.cfg["tasks"] = {
-            name: {"layer": task.layer, "labels": task.label_list(as_given=name in given)}
-            for name, task in found.items()
-        }
-        self.cfg["corpora"] = {name: task.size for name, task in found.items()}
+        self._match_labels(found, sharing, label_map, default_label, union, TARGET in given)
+        self._set_tasks(found, given)
         words = merged_words(found, {task: sharing.words_of(task) for task in found}, normalize)
         if TARGET not in words:
             raise ValueError(f"no words for the target of {self.name!r}: it has no examples")
-        self.cfg["target_words"] = sorted(found[TARGET].surface)
-        self._tags = {}
         gazetteer = read_gazetteer(gazetteers or {}, gazetteer_lower, nlp and nlp.make_doc)
         tags = {task: self.task_tags(task) for task in self.tasks}
         matched = self._matched(tags, sharing)
@@ -436,6 +411,50 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         if tok2vec is not None:
             require_device_of_tok2vec(shim_of(self.model).device)
         self._set_constraints()
+
+    def _survey(
+        self, examples: Iterable[Example], normalize: Normalizer, saved: SourcePipeline | None
+    ) -> dict[str, TaskSurvey]:
+        """What the examples hold, and a saved source."""
+        # Labels that were added before there was a network belong to the target too.
+        added = [] if shim_of(self.model).blueprint else self.cfg["tasks"][TARGET]["labels"]
+        found = survey(examples, self.layer, normalize)
+        found[TARGET].labels.update(dict.fromkeys(added, 0))
+        if saved is not None:
+            if SOURCE in found:
+                raise ValueError(f"the saved source is named {SOURCE!r}: rename that corpus")
+            found[SOURCE] = saved.survey(normalize)
+        return found
+
+    def _match_labels(
+        self,
+        found: dict[str, TaskSurvey],
+        sharing: Sharing,
+        label_map: Path | str | None,
+        default_label: str | None,
+        union: bool,
+        all_known: bool,
+    ) -> None:
+        setting = self.model.attrs["sharing"]
+        plans = [setting] if isinstance(setting, str) else setting.values()
+        if "T-A" not in plans and (union or default_label is not None):
+            raise ValueError(
+                "default_label and union are for T-A: otherwise target labels need no match"
+            )
+        in_head = [source for source in sharing.plans if sharing.head_of(source) == TARGET]
+        self.cfg["label_map"], self.cfg["renamed"] = match_labels(
+            found, in_head, label_map, default_label, union, all_known=all_known
+        )
+
+    def _set_tasks(self, found: dict[str, TaskSurvey], given: Collection[str]) -> None:
+        """Have the tasks that were found; the labels of some were given, in their order."""
+        self.cfg["tasks"] = {
+            name: {"layer": task.layer, "labels": task.label_list(as_given=name in given)}
+            for name, task in found.items()
+        }
+        self.cfg["corpora"] = {name: task.size for name, task in found.items()}
+        self.cfg["target_words"] = sorted(found[TARGET].surface)
+        self._tags = {}
 
     def _matched(
         self, tags: dict[str, TaskTags], sharing: Sharing
@@ -538,21 +557,6 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         super().from_disk(path, exclude=exclude)
         self._tags = {}
         return self
-
-
-def transfer_pipes(nlp: Language) -> list[TransferPipe]:
-    """The transfer components of a pipeline."""
-    return [pipe for _, pipe in nlp.pipeline if isinstance(pipe, TransferPipe)]
-
-
-def source_scores(nlp: Language, scores: Mapping[str, Any]) -> dict[str, float]:
-    """Of the scores of an evaluation, the one that counts of each source that was looked at."""
-    names = [
-        f"{task}_{main_score(pipe.layer_of(task))}"
-        for pipe in transfer_pipes(nlp)
-        for task in pipe.tasks[1:]
-    ]
-    return {name: scores[name] for name in names if name in scores}
 
 
 def _by_length(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -14,7 +14,7 @@ from spacy.training import Example
 
 from spacy_transfer.corpus.marks import task_of
 from spacy_transfer.models.tagger import shim_of
-from spacy_transfer.pipeline.base import transfer_pipes
+from spacy_transfer.pipeline.components import transfer_pipes
 from spacy_transfer.training.setup import Setup, set_up
 
 LARGEST = 16_384

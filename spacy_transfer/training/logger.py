@@ -9,7 +9,7 @@ from spacy.language import Language
 from spacy.training.loggers import setup_table
 from tqdm import tqdm
 
-from spacy_transfer.pipeline.base import source_scores
+from spacy_transfer.pipeline.components import source_scores
 
 Log = tuple[Callable[[dict[str, Any] | None], None], Callable[[], None]]
 

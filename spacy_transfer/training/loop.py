@@ -25,7 +25,7 @@ from thinc.api import Model, fix_random_seed, set_dropout_rate
 
 from spacy_transfer.corpus.lines import write_whole
 from spacy_transfer.nn.parallel import rank
-from spacy_transfer.pipeline.base import source_scores
+from spacy_transfer.pipeline.components import source_scores
 from spacy_transfer.training.checkpoint import BEST, LAST, recover, save_pipeline
 from spacy_transfer.training.distributed import from_all, on_first
 from spacy_transfer.training.progress import Progress

@@ -8,7 +8,7 @@ from spacy.tokens import Doc
 
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.models.optimizer import adagrad
-from spacy_transfer.pipeline.base import source_scores
+from spacy_transfer.pipeline.components import source_scores
 from tests.conftest import add_small_ner, add_small_pipe, blank, examples, renamed
 
 

@@ -1,0 +1,26 @@
+"""The transfer components of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spacy.language import Language
+
+from spacy_transfer.pipeline.base import TransferPipe
+from spacy_transfer.pipeline.scoring import main_score
+
+
+def transfer_pipes(nlp: Language) -> list[TransferPipe]:
+    """The transfer components of a pipeline."""
+    return [pipe for _, pipe in nlp.pipeline if isinstance(pipe, TransferPipe)]
+
+
+def source_scores(nlp: Language, scores: Mapping[str, Any]) -> dict[str, float]:
+    """Of the scores of an evaluation, the one that counts of each source that was looked at."""
+    names = [
+        f"{task}_{main_score(pipe.layer_of(task))}"
+        for pipe in transfer_pipes(nlp)
+        for task in pipe.tasks[1:]
+    ]
+    return {name: scores[name] for name in names if name in scores}
