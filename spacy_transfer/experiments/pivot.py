@@ -33,7 +33,8 @@ class Pivot(NamedTuple):
 
 
 def pivot_tables(pairs: Sequence[Pair], differences: Differences) -> list[Pivot]:
-    """A table for each score and labeling rate at which several methods meet on several pairs."""
+    """A table for each score and labeling rate at which several methods meet on several pairs: two
+    methods at least have all pairs, so that there are averages to compare."""
     groups: dict[tuple[str, float], list[Pair]] = {}
     for pair in pairs:
         if pair.sources:
@@ -43,7 +44,9 @@ def pivot_tables(pairs: Sequence[Pair], differences: Differences) -> list[Pivot]
         for (score, rate), group in groups.items()
         if len(group) > 1
     ]
-    return [table for table in tables if len(table.rows) > 1]
+    return [
+        table for table in tables if sum(entries[-1].text != "" for _, entries in table.rows) > 1
+    ]
 
 
 def _table(title: str, pairs: Sequence[Pair], differences: Differences) -> Pivot:

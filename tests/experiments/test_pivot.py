@@ -70,6 +70,12 @@ def test_one_pair_or_one_method_is_no_table(source: str | None) -> None:
     assert pivots(rows) == []
 
 
+def test_methods_that_do_not_meet_are_no_table() -> None:
+    rows = [row("none", 0, 0.1)]
+    rows += [row("T-B", 0, 0.2, sources=["news"]), row("T-C", 0, 0.2, sources=["mail"])]
+    assert pivots(rows) == []
+
+
 def test_a_table_for_each_rate_and_score() -> None:
     rows = [
         row(method, 0, 0.2, sources=[source], rate=rate, score=score)
