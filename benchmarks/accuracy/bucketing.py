@@ -26,7 +26,7 @@ from spacy.language import Language
 from spacy.util import registry
 
 from spacy_transfer.corpus.convert import convert
-from spacy_transfer.corpus.readers import read_docs
+from spacy_transfer.corpus.shards import read_docs
 from spacy_transfer.training.config import load_training_config
 from spacy_transfer.training.loop import train
 

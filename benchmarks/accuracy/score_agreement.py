@@ -15,8 +15,8 @@ from seqeval.metrics import f1_score, precision_score, recall_score
 from spacy.cli.evaluate import evaluate
 from spacy.tokens import Doc
 
-from spacy_transfer.corpus.readers import read_docs
 from spacy_transfer.corpus.schemes import decode, encode
+from spacy_transfer.corpus.shards import read_docs
 
 
 def bio(doc: Doc) -> list[str]:

@@ -30,7 +30,7 @@ from report import OURS, Row, groups, layout, spread
 from spacy.tokens import Doc
 from stages import CONFIG, WARM_UP, Stopwatch, watch
 
-from spacy_transfer.corpus.readers import read_docs
+from spacy_transfer.corpus.shards import read_docs
 from spacy_transfer.training.config import load_training_config
 from spacy_transfer.training.schedules import target_only
 from spacy_transfer.training.setup import set_up

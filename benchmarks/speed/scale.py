@@ -36,8 +36,8 @@ from spacy.vocab import Vocab
 
 from spacy_transfer.corpus.columns import read_columns
 from spacy_transfer.corpus.docbin import docbin_writer
-from spacy_transfer.corpus.readers import read_docs
 from spacy_transfer.corpus.schemes import SchemeDetector
+from spacy_transfer.corpus.shards import read_docs
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "assets" / "clinical"

@@ -35,7 +35,7 @@ import torch
 from report import Row, append, stage_table
 from spacy.tokens import Doc
 
-from spacy_transfer.corpus.readers import read_docs
+from spacy_transfer.corpus.shards import read_docs
 from spacy_transfer.models.shim import TransferShim
 from spacy_transfer.models.vocabulary import Vocabulary
 from spacy_transfer.nn.encoders import CharacterEncoder, WordEmbedding, WordEncoder

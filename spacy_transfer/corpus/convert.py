@@ -17,8 +17,8 @@ from spacy_transfer.corpus.docbin import docbin_writer
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import check_layer, is_annotated
 from spacy_transfer.corpus.jsonl import read_jsonl
-from spacy_transfer.corpus.readers import read_docs
 from spacy_transfer.corpus.schemes import FileScheme, SchemeDetector
+from spacy_transfer.corpus.shards import read_docs
 
 Format = Literal["columns", "jsonl", "spacy"]
 

@@ -13,7 +13,7 @@ from spacy.tokens import Doc
 from spacy_transfer.corpus.convert import read_labelled
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import annotated_spans
-from spacy_transfer.corpus.readers import kept_places
+from spacy_transfer.corpus.sampling import kept_places
 from spacy_transfer.corpus.schemes import SchemeDetector, Span
 from spacy_transfer.corpus.terms import term_key
 

@@ -1,4 +1,4 @@
-"""Corpora of labelled tasks, streamed from `.spacy` files.
+"""The readers of labelled tasks that configs name.
 
 The config of a target and its sources:
 
@@ -19,143 +19,19 @@ The config of a target and its sources:
 from __future__ import annotations
 
 import itertools
-import logging
-import random
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
 from spacy.training import Corpus, Example
-from spacy.vocab import Vocab
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.corpus.gold import check_layer, is_annotated
-from spacy_transfer.corpus.marks import TARGET, mark, mark_weight
+from spacy_transfer.corpus.marks import TARGET, mark
+from spacy_transfer.corpus.shards import read_docs, shards
 from spacy_transfer.corpus.similarity import Similarity
-
-Item = TypeVar("Item")
-logger = logging.getLogger(__name__)
-
-
-def shards(path: Path) -> list[Path]:
-    """The `.spacy` file `path`, or all those in the folder `path` and below, sorted.
-
-    Raises CorpusError when there is none.
-    """
-    if path.is_dir():
-        inside = (file.relative_to(path) for file in path.rglob("*.spacy") if file.is_file())
-        visible = [f for f in inside if not any(part.startswith(".") for part in f.parts)]
-        if not visible:
-            raise CorpusError(path, None, "expected .spacy files in this folder, found none")
-        return [path / file for file in sorted(visible)]
-    if not path.exists():
-        raise CorpusError(path, None, "no such file or folder: expected a corpus in .spacy format")
-    if path.suffix != ".spacy":
-        raise CorpusError(
-            path, None, "expected a .spacy file; `spacy transfer convert` makes one from others"
-        )
-    return [path]
-
-
-def read_shards(path: Path) -> Iterator[DocBin]:
-    """A `.spacy` file, or those of a folder one by one.
-
-    Raises CorpusError where there is none, and for a file in another format.
-    """
-    for shard in shards(path):
-        try:
-            docs = DocBin().from_disk(shard)
-        except (ValueError, KeyError, TypeError) as error:
-            message = "expected spaCy's .spacy format; the file is of another or damaged"
-            raise CorpusError(shard, None, message) from error
-        yield docs
-
-
-def read_docs(path: Path, vocab: Vocab) -> Iterator[Doc]:
-    """The documents of a `.spacy` file or a folder of them, without those that have no token."""
-    for docs in read_shards(path):
-        yield from (doc for doc in docs.get_docs(vocab) if len(doc))
-
-
-def read_lengths(path: Path) -> Iterator[int]:
-    """The lengths in tokens of what `read_docs` reads, without the cost of making it."""
-    for docs in read_shards(path):
-        yield from (len(tokens) for tokens in docs.tokens if len(tokens))
-
-
-def check_rate(rate: float) -> None:
-    """Raise ValueError unless `rate` is a labeling rate."""
-    if not 0 < rate <= 1:
-        raise ValueError(f"rate {rate}: expected a share above 0 and up to 1")
-
-
-def kept_places(count: int, rate: float, seed: int) -> frozenset[int]:
-    """Which of `count` sentences a sample of `rate` keeps: rate * count of them, at least one.
-
-    Samples with the same seed are nested: a smaller rate keeps a part of what a larger one keeps.
-    (Yang et al. 2017, §4.2)
-    """
-    places = list(range(count))
-    random.Random(seed).shuffle(places)
-    return frozenset(places[: max(1, round(rate * count))])
-
-
-@dataclass(frozen=True)
-class TaskCorpus:
-    """The labelled examples of one task: calling it with `nlp` streams them in file order.
-
-    A document with unknown spaces keeps its tokens; any other is tokenised by `nlp`, as in
-    `spacy.Corpus.v1`, which also says how `max_length` cuts. Corpora with the same
-    settings are equal.
-    """
-
-    path: Path
-    layer: str
-    max_length: int
-    limit: int
-    rate: float
-    rate_seed: int
-
-    def __post_init__(self) -> None:
-        check_layer(self.layer)
-        check_rate(self.rate)
-        shards(self.path)
-
-    def __call__(self, nlp: Language) -> Iterator[Example]:
-        """Yield every example once.
-
-        Raises CorpusError when a file cannot be read, and at the end when there was no example
-        or none with annotation of the layer.
-        """
-        count, annotated = 0, False
-        corpus = Corpus(self.path, max_length=self.max_length)
-        for example in corpus.make_examples(nlp, self._kept(read_docs(self.path, nlp.vocab))):
-            count += 1
-            annotated = annotated or is_annotated(example.reference, self.layer)
-            yield example
-        if not count:
-            raise CorpusError(self.path, None, "expected documents to learn from, found none")
-        if not annotated:
-            raise CorpusError(
-                self.path, None, f"none of {count} documents is annotated in layer {self.layer!r}"
-            )
-
-    def lengths(self) -> Iterator[int]:
-        """The tokens of each document that it reads, before any is cut."""
-        return self._kept(read_lengths(self.path))
-
-    def _kept(self, items: Iterator[Item]) -> Iterator[Item]:
-        """What the rate and the limit keep of one item a document."""
-        if self.rate < 1:
-            count = sum(1 for _ in read_lengths(self.path))
-            places = kept_places(count, self.rate, self.rate_seed)
-            items = (item for place, item in enumerate(items) if place in places)
-        return itertools.islice(items, self.limit or None)
+from spacy_transfer.corpus.streams import TaskStreams
+from spacy_transfer.corpus.task_corpus import TaskCorpus
 
 
 def task_corpus(
@@ -235,127 +111,6 @@ def source_examples(
         raise CorpusError(path, None, "expected documents to evaluate on, found none")
 
 
-class StreamedExample(Example):  # type: ignore[misc]
-    """An example that knows its streams: spaCy's loop gives batchers no more than a list."""
-
-    __slots__ = ("streams",)
-    streams: TaskStreams
-
-
-def streams_of(examples: Iterable[Example]) -> TaskStreams:
-    """The streams that examples come from; ValueError where they come from none."""
-    if isinstance(examples, TaskStreams):
-        return examples
-    first = next(iter(examples), None)
-    if not isinstance(first, StreamedExample):
-        raise ValueError("the training corpus must be a spacy_transfer.TransferCorpus.v1")
-    return first.streams
-
-
-class TaskStreams:
-    """The examples of a target task and its sources, each marked with its task and layer.
-
-    The order of a stream depends on the seed, the name of the task and the epoch alone. Examples
-    of a corpus that fits the shuffle buffer stay in memory from the first pass on; a larger one is
-    read anew in every pass, with at most `shuffle_buffer` of its examples alive. With a similarity,
-    those of sources are marked with their weights too, four bytes a sentence, which are found once.
-    """
-
-    def __init__(
-        self,
-        nlp: Language,
-        corpora: dict[str, TaskCorpus],
-        seed: int,
-        shuffle_buffer: int,
-        similarity: Similarity | None = None,
-    ) -> None:
-        self.tasks = list(corpora)
-        self._nlp = nlp
-        self.corpora = corpora
-        self.seed = seed
-        self._size = shuffle_buffer
-        self._kept: dict[str, list[Example]] = {}
-        self._similarity = similarity
-        self._weights: dict[str, NDArray[np.float32]] = {}
-
-    def blank(self) -> Example:
-        """An example without a token, from which nothing is learned."""
-        empty = self._nlp.make_doc("")
-        return Example(empty, empty.copy())
-
-    def __iter__(self) -> Iterator[Example]:
-        """Every example of every task once, in file order, the target first."""
-        for task in self.tasks:
-            yield from self._read(task)
-
-    def stream(self, task: str) -> Iterator[tuple[int, Example]]:
-        """Examples of `task` without end, as (epoch from 0, example), in a new order each epoch.
-
-        Raises ValueError for a task without a corpus, and as `weights`.
-        """
-        if task not in self.corpora:
-            raise ValueError(f"there is no corpus of task {task!r}: set [corpora.train.{task}]")
-        for epoch in itertools.count():
-            rng = random.Random(f"{self.seed}/{task}/{epoch}")
-            for example in shuffled(self._weighed(task), self._size, rng):
-                yield epoch, example
-
-    def weights(self, task: str) -> NDArray[np.float32] | None:
-        """The weights of a source's sentences in file order; None where they are all 1.
-
-        Raises ValueError when no sentence is similar to the target at all, and as the similarity.
-        """
-        if self._similarity is None or task == TARGET:
-            return None
-        if not self._weights:
-            weigh = self._similarity(example.predicted for example in self._read(TARGET))
-            for source in self.tasks:
-                if source != TARGET:
-                    weights = (weigh(example.predicted) for example in self._read(source))
-                    self._weights[source] = np.fromiter(weights, dtype=np.float32)
-                    _log_weights(source, self._weights[source])
-        if not self._weights[task].any():
-            raise ValueError(
-                f"no sentence of source {task!r} is similar to the target: all weights are 0"
-            )
-        return self._weights[task]
-
-    def _weighed(self, task: str) -> Iterator[Example]:
-        weights = self.weights(task)
-        if weights is None:
-            yield from self._read(task)
-            return
-        for example, weight in zip(self._read(task), weights, strict=True):
-            mark_weight(example.reference, float(weight))
-            yield example
-
-    def _read(self, task: str) -> Iterator[Example]:
-        if task in self._kept:
-            yield from self._kept[task]
-            return
-        corpus = self.corpora[task]
-        kept: list[Example] | None = []
-        for plain in corpus(self._nlp):
-            mark(plain.reference, task, corpus.layer)
-            example = StreamedExample(plain.predicted, plain.reference)
-            example.streams = self
-            if kept is not None:
-                kept.append(example)
-                if len(kept) > self._size:
-                    kept = None
-            yield example
-        if kept is not None:
-            self._kept[task] = kept
-
-
-def _log_weights(source: str, weights: NDArray[np.float32]) -> None:
-    low, middle, high = np.quantile(weights, [0.1, 0.5, 0.9])
-    logger.info(
-        "Weights of %s: 80 %% of %d sentences from %.3f to %.3f, median %.3f, mean %.3f.",
-        *(source, len(weights), low, high, middle, weights.mean()),
-    )
-
-
 def transfer_corpus(
     target: TaskCorpus | None = None,
     sources: dict[str, Any] | None = None,  # of TaskCorpus: configs are type-checked unresolved
@@ -411,18 +166,3 @@ def _check_training(settings: dict[str, Any]) -> None:
             "training.max_epochs must be 0 (no limit) or more: labels and words are read from all "
             "examples, and `spacy transfer train` streams corpora larger than memory with any value"
         )
-
-
-def shuffled(items: Iterable[Item], size: int, rng: random.Random) -> Iterator[Item]:
-    """Shuffle a stream through a buffer of `size` items; up to `size` items in all, fully."""
-    buffer: list[Item] = []
-    for item in items:
-        if len(buffer) < size:
-            buffer.append(item)
-            continue
-        place = rng.randrange(size)
-        out, buffer[place] = buffer[place], item
-        yield out
-    rng.shuffle(buffer)
-    while buffer:
-        yield buffer.pop()

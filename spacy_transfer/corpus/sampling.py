@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.corpus.readers import check_rate, kept_places, read_docs, read_shards
+from spacy_transfer.corpus.shards import read_docs, read_shards
 
 
 class Counts(NamedTuple):
@@ -20,6 +21,23 @@ class Counts(NamedTuple):
     of_sentences: int
     tokens: int
     of_tokens: int
+
+
+def check_rate(rate: float) -> None:
+    """Raise ValueError unless `rate` is a labeling rate."""
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate {rate}: expected a share above 0 and up to 1")
+
+
+def kept_places(count: int, rate: float, seed: int) -> frozenset[int]:
+    """Which of `count` sentences a sample of `rate` keeps: rate * count of them, at least one.
+
+    Samples with the same seed are nested: a smaller rate keeps a part of what a larger one keeps.
+    (Yang et al. 2017, §4.2)
+    """
+    places = list(range(count))
+    random.Random(seed).shuffle(places)
+    return frozenset(places[: max(1, round(rate * count))])
 
 
 def sample_corpus(

@@ -15,8 +15,8 @@ from spacy.vocab import Vocab
 from spacy_transfer.corpus.columns import read_columns
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.lines import read_lines
-from spacy_transfer.corpus.readers import read_shards
 from spacy_transfer.corpus.schemes import SchemeDetector
+from spacy_transfer.corpus.shards import read_shards
 
 Format = Literal["text", "columns", "spacy"]
 _LINES = 10_000  # tokenised at a time

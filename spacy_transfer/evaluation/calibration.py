@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_transfer.corpus.readers import TaskCorpus
+from spacy_transfer.corpus.task_corpus import TaskCorpus
 from spacy_transfer.evaluation.counts import judged_predictions, predicted
 from spacy_transfer.evaluation.table import markdown_table
 from spacy_transfer.pipeline.base import TransferPipe

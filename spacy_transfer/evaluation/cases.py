@@ -16,7 +16,8 @@ from spacy.language import Language
 
 from spacy_transfer.corpus.gold import annotated_spans
 from spacy_transfer.corpus.marks import TARGET
-from spacy_transfer.corpus.readers import TaskCorpus, task_corpus
+from spacy_transfer.corpus.readers import task_corpus
+from spacy_transfer.corpus.task_corpus import TaskCorpus
 from spacy_transfer.corpus.terms import read_terms, term_key
 from spacy_transfer.evaluation.counts import judged_spans
 from spacy_transfer.evaluation.pipelines import (

@@ -12,7 +12,9 @@ from spacy.util import dot_to_object, registry
 
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import is_annotated
-from spacy_transfer.corpus.readers import TaskCorpus, TaskStreams, read_docs
+from spacy_transfer.corpus.shards import read_docs
+from spacy_transfer.corpus.streams import TaskStreams
+from spacy_transfer.corpus.task_corpus import TaskCorpus
 from spacy_transfer.evaluation.counts import predicted
 from spacy_transfer.pipeline.components import transfer_pipes
 

@@ -36,7 +36,7 @@ from srsly.ruamel_yaml.error import YAMLError
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import check_layer
 from spacy_transfer.corpus.marks import TARGET
-from spacy_transfer.corpus.readers import check_rate
+from spacy_transfer.corpus.sampling import check_rate
 from spacy_transfer.experiments.run import CorpusFiles, Run, Swept
 from spacy_transfer.training.config import hint
 

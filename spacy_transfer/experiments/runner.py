@@ -18,7 +18,7 @@ from spacy_transfer.corpus.checksum import digest
 from spacy_transfer.corpus.convert import convert
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import is_annotated
-from spacy_transfer.corpus.readers import read_docs
+from spacy_transfer.corpus.shards import read_docs
 from spacy_transfer.experiments.engines import LOG, Engine
 from spacy_transfer.experiments.results import Row, rows_of, write_rows
 from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, key_of

@@ -21,7 +21,7 @@ from itertools import islice
 from spacy.training import Example
 
 from spacy_transfer.corpus.marks import TARGET
-from spacy_transfer.corpus.readers import TaskStreams, streams_of
+from spacy_transfer.corpus.streams import TaskStreams, streams_of
 from spacy_transfer.training.buckets import by_length
 
 

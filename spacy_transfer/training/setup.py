@@ -13,7 +13,7 @@ from spacy.training import Example
 from spacy.training.initialize import init_nlp
 from spacy.util import registry, resolve_dot_names
 
-from spacy_transfer.corpus.readers import TaskStreams, streams_of
+from spacy_transfer.corpus.streams import TaskStreams, streams_of
 from spacy_transfer.models.device import use_gpu as choose_gpu
 
 

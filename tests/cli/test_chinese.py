@@ -10,7 +10,7 @@ import pytest
 import spacy
 from spacy.language import Language
 
-from spacy_transfer.corpus.readers import read_docs
+from spacy_transfer.corpus.shards import read_docs
 from tests.cli.running import exit_code
 from tests.conftest import Train
 

@@ -17,14 +17,9 @@ from spacy.util import load_config_from_str, registry
 
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.marks import TARGET, layer_of, task_of, weight_of
-from spacy_transfer.corpus.readers import (
-    TaskStreams,
-    dev_corpus,
-    shuffled,
-    task_corpus,
-    transfer_corpus,
-)
+from spacy_transfer.corpus.readers import dev_corpus, task_corpus, transfer_corpus
 from spacy_transfer.corpus.similarity import Similarity, Weigh, cross_entropy
+from spacy_transfer.corpus.streams import TaskStreams, shuffled
 
 NLP = spacy.blank("en")
 

@@ -8,8 +8,8 @@ import spacy
 from spacy.tokens import Doc, DocBin, Span
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.corpus.readers import kept_places, task_corpus
-from spacy_transfer.corpus.sampling import Counts, sample_corpus
+from spacy_transfer.corpus.readers import task_corpus
+from spacy_transfer.corpus.sampling import Counts, kept_places, sample_corpus
 
 NLP = spacy.blank("en")
 

@@ -10,7 +10,8 @@ import torch
 from spacy.language import Language
 
 from spacy_transfer.corpus.marks import TARGET
-from spacy_transfer.corpus.readers import TaskCorpus, task_corpus
+from spacy_transfer.corpus.readers import task_corpus
+from spacy_transfer.corpus.task_corpus import TaskCorpus
 from spacy_transfer.evaluation.calibration import (
     Judged,
     bins_of,

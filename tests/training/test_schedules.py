@@ -9,7 +9,8 @@ from spacy.language import Language
 from spacy.util import registry
 
 from spacy_transfer.corpus.marks import TARGET, task_of
-from spacy_transfer.corpus.readers import TaskStreams, task_corpus
+from spacy_transfer.corpus.readers import task_corpus
+from spacy_transfer.corpus.streams import TaskStreams
 from spacy_transfer.training.schedules import (
     Batch,
     Schedule,
