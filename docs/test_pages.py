@@ -1,4 +1,4 @@
-"""The guides say what happens: their commands and scripts are run, from top to bottom, and so is
+"""The pages say what happens: their commands and scripts are run, from top to bottom, and so is
 what the README shows in Python.
 
 A block of `output` shows lines of what the block before it prints. Numbers may be others, and lines
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+PAGES = sorted(page for part in ("guides", "howto") for page in (ROOT / "docs" / part).glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d[\d,.]*")
 
@@ -87,20 +87,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the guides are for a POSIX shell")
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
-def test_guides_do_what_they_show(guide: Path, folder: Path) -> None:
-    run(guide.name, guide.read_text(encoding="utf-8"), folder)
+@pytest.mark.skipif(sys.platform == "win32", reason="the pages are for a POSIX shell")
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_pages_do_what_they_show(page: Path, folder: Path) -> None:
+    run(page.name, page.read_text(encoding="utf-8"), folder)
 
 
-# A pipeline where the README's main command leaves it, and two more corpora.
+# A pipeline where the README's main command leaves it.
 SET_UP = r"""
 ```bash
 python -m spacy transfer convert assets/clinical/neurology/dev.iob.gz dev.spacy --layer ents
-cp dev.spacy test.spacy
 python -m spacy transfer train configs/ladtl.cfg \
   --output training/cardiology-respiratory/ladtl-0.1.seed-0 \
-  --paths.source test.spacy --paths.target dev.spacy --paths.dev dev.spacy \
+  --paths.source dev.spacy --paths.target dev.spacy --paths.dev dev.spacy \
   --training.max_steps 40 --training.eval_frequency 40
 ```
 """
@@ -110,6 +109,6 @@ python -m spacy transfer train configs/ladtl.cfg \
 def test_the_readme_does_what_it_shows_in_python(folder: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     _, shown, _ = re.split(r"^## In Python$|(?<=\n)## Your own", readme, flags=re.MULTILINE)
-    assert {block.language for block in blocks(shown)} == {"python", "bash"}
+    assert {block.language for block in blocks(shown)} == {"python"}
     run("set-up", SET_UP, folder)
     run("README.md, In Python", shown, folder)

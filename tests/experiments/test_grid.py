@@ -317,14 +317,3 @@ def test_the_search_is_for_settings_that_there_are() -> None:
     assert len(values) == 3
     run = study("search")[0]
     assert key_of(replace(run, settings={**run.settings, **values})) != key_of(run)
-
-
-def test_the_example_of_the_readme(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    path = tmp_path / "wards.yml"
-    path.write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
-    runs = list(runs_of(read_grid(path), ROOT, ROOT / "assets" / "clinical"))
-    assert len({key_of(run) for run in runs}) == len(runs) == 8
-    for run in runs:
-        for files in (run.target, *run.sources):
-            assert all(p is None or p.is_file() for p in (files.train, files.dev, files.test))
