@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from spacy_transfer.evaluation.intervals import Interval
 from spacy_transfer.evaluation.significance import ALPHA, DRAWS
+from spacy_transfer.evaluation.table import markdown_table
 from spacy_transfer.experiments.figures import draw, save
 from spacy_transfer.experiments.hidden import describe, draw_panels, make_panels
 from spacy_transfer.experiments.pivot import MARK, Pivot, pivot_tables
@@ -79,10 +80,9 @@ def write_report(
         states=states,
         about=_about(rows),
     )
-    tables = [markdown(table(cells, differences)), *(_markdown_pivot(pivot) for pivot in pivots)]
-    if note:
-        tables.insert(1, f"{note}\n")
-    for name, text in ((PAGE, page), (TABLES, "\n".join(tables))):
+    notes = [note] if note else []
+    tables = [markdown_table(table(cells, differences)), *notes, *map(_markdown_pivot, pivots)]
+    for name, text in ((PAGE, page), (TABLES, "\n\n".join(tables) + "\n")):
         (output / name).write_text(text, encoding="utf-8")
         written.append(output / name)
     return written
@@ -127,12 +127,6 @@ def table(cells: Sequence[Cell], differences: Differences) -> list[list[str]]:
     return lines
 
 
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    header, *body = ["| " + " | ".join(line) + " |\n" for line in lines]
-    return header + "|" + " --- |" * len(lines[0]) + "\n" + "".join(body)
-
-
 def _text(value: Interval | None, signed: bool = False) -> str:
     if value is None:
         return ""
@@ -149,7 +143,7 @@ def _markdown_pivot(pivot: Pivot) -> str:
         [name, *(f"**{entry.text}**" if entry.best else entry.text for entry in entries)]
         for name, entries in pivot.rows
     ]
-    return f"## {pivot.title}\n\n{markdown([pivot.header, *rows])}"
+    return f"## {pivot.title}\n\n{markdown_table([pivot.header, *rows])}"
 
 
 def _note(differences: Differences, pivots: Sequence[Pivot]) -> str:
