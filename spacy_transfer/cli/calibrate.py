@@ -32,6 +32,7 @@ def calibrate(
         from spacy.cli._util import import_code
 
         from spacy_transfer.corpus.readers import task_corpus
+        from spacy_transfer.corpus.saving import check_replaceable, save_pipeline
         from spacy_transfer.evaluation.calibration import (
             bins_of,
             calibrate,
@@ -40,7 +41,6 @@ def calibrate(
         )
         from spacy_transfer.models.device import use_gpu
         from spacy_transfer.pipeline.components import transfer_pipes
-        from spacy_transfer.training.checkpoint import save_pipeline
 
         try:
             from spacy_transfer.evaluation.reliability import reliability_diagram
@@ -50,6 +50,7 @@ def calibrate(
                 f"the diagram needs an extra: pip install 'spacy-transfer[report]' ({error})"
             ) from error
 
+        check_replaceable(output)
         import_code(code)
         use_gpu(gpu_id)
         nlp = spacy.load(model)

@@ -42,6 +42,8 @@ def experiment(
 
         if engine not in ("local", "ray"):
             raise ValueError(f"--engine must be local or ray; found {engine!r}")
+        if engine == "ray" and jobs is not None:
+            raise ValueError("--jobs is for --engine local: Ray fills the CPUs that it has")
         if threads < 1 or (jobs is not None and jobs < 1):
             raise ValueError("--jobs and --threads must be at least 1")
         on_gpu = gpu_id >= 0
@@ -55,6 +57,8 @@ def experiment(
             if grid.search is not None:
                 from spacy_transfer.experiments.search import search
 
+                if keep_models:
+                    raise ValueError("--keep-models is not for a search: train its best settings")
                 best = search(grid.name, grid.search, runs, output, works, gpu_id=gpu_id)
                 print(f"best: trial {best.number}, mean dev score {100 * best.dev_score:.2f}")
                 for name, value in best.settings.items():
@@ -62,7 +66,7 @@ def experiment(
                 return
             failures = plan.run(works, gpu_id=gpu_id, keep_models=keep_models)
         except KeyboardInterrupt:
-            print(f"stopped; start again to go on: results so far are in {plan.results}")
+            print(f"stopped; start again to go on: results so far are in {plan.results.parent}")
             raise SystemExit(130) from None
         print(f"results: {plan.results}")
         if failures:

@@ -31,10 +31,9 @@ def train(
     from spacy.cli._util import import_code, parse_config_overrides
 
     from spacy_transfer.nn.parallel import rank
-    from spacy_transfer.training.checkpoint import BEST
     from spacy_transfer.training.config import load_training_config
     from spacy_transfer.training.distributed import local_gpu, process_group
-    from spacy_transfer.training.loop import train
+    from spacy_transfer.training.loop import BEST, train
 
     with clear_errors(), process_group(gpu_id), shown_log():
         overrides = parse_config_overrides(list(ctx.args))

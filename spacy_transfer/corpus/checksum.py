@@ -29,13 +29,16 @@ def file_hash(file: Path, algorithm: str) -> str:
 
 def digest(path: Path) -> str:
     """A hash of a file or of all files in a folder; of neither, the name."""
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):  # none, or too long for a name, as prose may be
+        return str(path)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         parts = [f"{file.relative_to(path)} {digest(file)}" for file in files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
     if not path.is_file():
         return str(path)
-    stat = path.stat()
     return _digest_of_file(path, stat.st_mtime_ns, stat.st_size)
 
 

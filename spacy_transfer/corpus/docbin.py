@@ -12,6 +12,7 @@ from pathlib import Path
 from spacy.tokens import Doc, DocBin
 
 from spacy_transfer.corpus.errors import CorpusError
+from spacy_transfer.corpus.saving import exchange
 
 SHARD = 10_000
 """Documents in one file of a folder."""
@@ -91,7 +92,9 @@ def _replace(output: Path, part: Path) -> None:
     if not output.is_dir():
         part.replace(output)
         return
-    # A folder cannot be replaced in one step.
+    if exchange(part, output):
+        shutil.rmtree(part)
+        return
     old = part.with_suffix(".old")
     output.rename(old)
     try:

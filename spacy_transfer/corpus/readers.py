@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from spacy.training import Corpus, Example
+from spacy.training import Example
 
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.marks import TARGET, mark
 from spacy_transfer.corpus.shards import read_docs, shards
 from spacy_transfer.corpus.similarity import Similarity
 from spacy_transfer.corpus.streams import TaskStreams
-from spacy_transfer.corpus.task_corpus import TaskCorpus
+from spacy_transfer.corpus.task_corpus import TaskCorpus, make_examples
 
 
 def task_corpus(
@@ -103,7 +103,7 @@ def source_examples(
     """
     count = 0
     docs = itertools.islice(read_docs(path, nlp.vocab), limit or None)
-    for example in Corpus(path, max_length=max_length).make_examples(nlp, docs):
+    for example in make_examples(nlp, docs, max_length):
         mark(example.reference, name)
         count += 1
         yield example

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from spacy.language import Language
+from spacy.tokens import Doc, Span
 from spacy.training import Corpus, Example
 
 from spacy_transfer.corpus.errors import CorpusError
@@ -17,6 +18,33 @@ from spacy_transfer.corpus.sampling import check_rate, kept_places
 from spacy_transfer.corpus.shards import read_docs, read_lengths, shards
 
 Item = TypeVar("Item")
+
+
+def make_examples(nlp: Language, docs: Iterable[Doc], max_length: int = 0) -> Iterator[Example]:
+    """Examples as `spacy.Corpus.v1` makes them.
+
+    Documents of `max_length` tokens or more are cut into their sentences, which keep the spans that
+    lie within them, where sentences are annotated; else, and sentences that are as long, are left
+    out. 0 keeps all.
+    """
+    pieces = (piece for doc in docs for piece in _pieces(doc, max_length))
+    yield from Corpus("").make_examples(nlp, pieces)
+
+
+def _pieces(doc: Doc, max_length: int) -> Iterator[Doc]:
+    if not max_length or len(doc) < max_length:
+        yield doc
+    elif doc.has_annotation("SENT_START"):
+        for sentence in doc.sents:
+            if len(sentence) < max_length:
+                piece = sentence.as_doc()
+                for key, group in doc.spans.items():  # spaCy leaves these out
+                    piece.spans[key] = [
+                        Span(piece, s.start - sentence.start, s.end - sentence.start, s.label)
+                        for s in group
+                        if sentence.start <= s.start and s.end <= sentence.end
+                    ]
+                yield piece
 
 
 @dataclass(frozen=True)
@@ -47,8 +75,8 @@ class TaskCorpus:
         or none with annotation of the layer.
         """
         count, annotated = 0, False
-        corpus = Corpus(self.path, max_length=self.max_length)
-        for example in corpus.make_examples(nlp, self._kept(read_docs(self.path, nlp.vocab))):
+        docs = self._kept(read_docs(self.path, nlp.vocab))
+        for example in make_examples(nlp, docs, self.max_length):
             count += 1
             annotated = annotated or is_annotated(example.reference, self.layer)
             yield example

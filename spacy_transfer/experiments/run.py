@@ -162,6 +162,9 @@ def config_of(run: Run, place: Place, pipeline: Callable[[Run], str]) -> Config:
     config["training"].pop("before_to_disk", None)  # a model card of each run would be read by none
     for section in (config.setdefault("system", {}), config["training"], train):
         section["seed"] = run.seed
+    batcher = config["training"].get("batcher", {})
+    if batcher.get("@batchers") == "spacy_transfer.Alternate.v1":  # which draws tasks by its own
+        batcher.setdefault("seed", "${system.seed}")
     config["paths"] = {
         variable: value
         for variable, value in config.get("paths", {}).items()

@@ -20,10 +20,11 @@ from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import is_annotated
 from spacy_transfer.corpus.shards import read_docs
 from spacy_transfer.experiments.engines import LOG, Engine
-from spacy_transfer.experiments.results import Row, rows_of, write_rows
+from spacy_transfer.experiments.results import MORE_TESTS, Row, rows_of, write_rows
 from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, key_of
+from spacy_transfer.experiments.summary import require_distinct
 from spacy_transfer.experiments.worker import CONFIG, RESULT, RUN
-from spacy_transfer.training.checkpoint import BEST
+from spacy_transfer.training.loop import BEST
 from spacy_transfer.training.resume import CHECKPOINT
 
 try:
@@ -45,8 +46,14 @@ class Experiment:
     """
 
     def __init__(self, name: str, runs: Sequence[Run], output: Path) -> None:
-        """Name the runs; ValueError for a config or a setting that cannot be used."""
+        """Name the runs; ValueError for a config or a setting that cannot be used, and for runs
+        that a report could not tell apart."""
         self.runs = [(key_of(run), run) for run in runs]
+        require_distinct(
+            row
+            for key, run in self.runs
+            for row in rows_of(key, run, {MORE_TESTS: {name: {} for name in run.target.more_tests}})
+        )
         self.output = output.resolve()
         self.results = self.output / name / RESULTS
 

@@ -62,7 +62,9 @@ def search(
         failures = experiment.run(engine, gpu_id=gpu_id)
         if failures:
             raise ValueError("\n".join([f"trial {number}, {asked.params}:", *failures]))
-        score = fmean(row["dev_score"] for row in read_rows([experiment.results]))
+        # A run has a row for each of its test corpora.
+        scores = {row["key"]: row["dev_score"] for row in read_rows([experiment.results])}
+        score = fmean(scores.values())
         study.tell(asked, score)
         trials.append(Trial(number, asked.params, score))
         write_rows(map(asdict, trials), output / name / TRIALS)

@@ -80,7 +80,7 @@ def summarize(rows: Iterable[Row]) -> list[Cell]:
     ValueError where runs that differ in their settings or files go by the same names.
     """
     rows = list(rows)
-    _require_distinct(rows)
+    require_distinct(rows)
     groups: dict[_Place, dict[_Way, list[Row]]] = {}
     for row in rows:
         place = (row["target"], row["score"], row["rate"])
@@ -121,7 +121,8 @@ def _cells(place: _Place, ways: dict[_Way, list[Row]]) -> list[Cell]:
     return cells
 
 
-def _require_distinct(rows: Iterable[Row]) -> None:
+def require_distinct(rows: Iterable[Row]) -> None:
+    """ValueError for different runs that no table could tell apart."""
     keys: dict[tuple[object, ...], str] = {}
     for row in rows:
         names = (row["target"], row["score"], row["rate"], *row["sources"], row["method"])

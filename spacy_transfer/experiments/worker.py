@@ -34,8 +34,7 @@ from spacy_transfer.evaluation.counts import count_correct, pack, predicted
 from spacy_transfer.experiments.results import COUNTS, HISTORY, MORE_TESTS
 from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.pipeline.components import transfer_pipes
-from spacy_transfer.training.checkpoint import BEST
-from spacy_transfer.training.loop import LOG, train
+from spacy_transfer.training.loop import BEST, LOG, train
 from spacy_transfer.training.resume import CHECKPOINT
 
 CONFIG, RUN, RESULT = "config.cfg", "run.json", "result.json"
@@ -65,12 +64,13 @@ def work(folder: Path) -> None:
         "versions": {name: version(name) for name in COMPUTED_BY},
         MORE_TESTS: more,
     }
-    # The first to go: it would say of a run whose models are gone that nothing is left to do.
+    write_whole(folder / RESULT, json.dumps(result, indent=2))
+    # Before the models: it would say of a run without them that nothing is left to do.
     (folder / CHECKPOINT).unlink()
     if not settings["keep_models"]:
         for model in folder.glob("model-*"):
-            shutil.rmtree(model)
-    write_whole(folder / RESULT, json.dumps(result, indent=2))
+            # Other runs start from a pipeline that is there: it goes in one step.
+            shutil.rmtree(model.replace(model.with_name(f".{model.name}.removed")))
 
 
 def _test(nlp: Language, path: str, settings: dict[str, Any]) -> dict[str, Any]:

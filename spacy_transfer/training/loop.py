@@ -24,9 +24,9 @@ from spacy.training.loop import (
 from thinc.api import Model, fix_random_seed, set_dropout_rate
 
 from spacy_transfer.corpus.lines import write_whole
+from spacy_transfer.corpus.saving import recover, save_pipeline
 from spacy_transfer.nn.parallel import rank
 from spacy_transfer.pipeline.components import source_scores
-from spacy_transfer.training.checkpoint import BEST, LAST, recover, save_pipeline
 from spacy_transfer.training.distributed import from_all, on_first
 from spacy_transfer.training.progress import Progress
 from spacy_transfer.training.resume import CHECKPOINT, Checkpoint, identity
@@ -34,7 +34,7 @@ from spacy_transfer.training.setup import Setup, set_up
 from spacy_transfer.training.state import capture, random_states, restore, set_random_states
 from spacy_transfer.training.updates import updates
 
-LOG = "log.jsonl"
+BEST, LAST, LOG = "model-best", "model-last", "log.jsonl"
 logger = logging.getLogger(__name__)
 
 

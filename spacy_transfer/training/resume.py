@@ -17,6 +17,7 @@ from spacy.language import Language
 from torch import Tensor
 
 from spacy_transfer.corpus.checksum import contents
+from spacy_transfer.models.device import default_device
 from spacy_transfer.training.progress import Progress
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -31,7 +32,7 @@ class Checkpoint:
 
     Attributes:
         settings: the config by dotted names, with hashes of the files that it names.
-        computed_by: versions and threads: with others, results differ in their last digits.
+        computed_by: versions, threads and device: with others, results differ.
         progress: how far the run has come.
         random_states: those of each process.
         performance: what the pipeline's meta data say of it.
@@ -98,8 +99,7 @@ class Checkpoint:
         for name, found in now.computed_by.items():
             if self.computed_by.get(name) != found:
                 logger.warning(
-                    "The run was begun with %s %s and goes on with %s: its result may differ in "
-                    "the last digits.",
+                    "The run was begun with %s %s and goes on with %s: its result may differ.",
                     *(name, self.computed_by.get(name), found),
                 )
 
@@ -108,7 +108,8 @@ def identity(nlp: Language) -> tuple[dict[str, Any], dict[str, str]]:
     """What determines the result of a run: its settings, and what computes it."""
     settings = dict(_flat(json.loads(json.dumps(contents(nlp.config.interpolate())))))
     computed_by = {name: version(name) for name in _COMPUTED_BY}
-    return settings, {**computed_by, "threads": str(torch.get_num_threads())}
+    computed_by |= {"threads": str(torch.get_num_threads()), "device": default_device().type}
+    return settings, computed_by
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

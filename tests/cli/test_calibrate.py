@@ -44,3 +44,18 @@ def test_what_cannot_be_calibrated(
     assert run(tmp_path / "blank", dev, "--output", output) == 1
     assert "blank: expected one transfer component; found 0" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_nothing_but_a_pipeline_is_replaced(
+    trained: Language,
+    corpus_files: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = tmp_path / "training" / "model-best"
+    model.parent.mkdir()
+    trained.to_disk(model)
+    assert run(model, corpus_files(TARGET, 2), "--output", model.parent) == 1
+    message = f"error: {model.parent}: exists, and is no spaCy pipeline directory to replace\n"
+    assert capsys.readouterr().err == message
+    assert spacy.load(model).pipe_names == ["transfer_ner"]

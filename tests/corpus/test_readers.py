@@ -11,7 +11,7 @@ import pytest
 import spacy
 from confection import ConfigValidationError
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Corpus
 from spacy.util import load_config_from_str, registry
 
@@ -72,9 +72,15 @@ def test_unknown_spaces_keep_the_gold_tokens(folder: Path) -> None:
 def test_max_length(tmp_path: Path) -> None:
     doc = Doc(NLP.vocab, words=["a", "b", "c"], sent_starts=[True, False, True])
     doc.set_ents([], default="outside")
+    doc.spans["sc"] = [Span(doc, 1, 2, "X"), Span(doc, 1, 3, "ACROSS"), Span(doc, 2, 3, "Y")]
     DocBin(docs=[doc]).to_disk(tmp_path / "a.spacy")
-    examples = task_corpus(tmp_path / "a.spacy", max_length=3)(NLP)
-    assert [len(example.reference) for example in examples] == [2, 1]
+    for layer in ("ents", "spans:sc"):
+        cut = list(task_corpus(tmp_path / "a.spacy", layer, max_length=3)(NLP))
+        assert [len(example.reference) for example in cut] == [2, 1]
+    found = [[(s.text, s.start, s.label_) for s in eg.reference.spans["sc"]] for eg in cut]
+    assert found == [[("b", 1, "X")], [("c", 0, "Y")]]
+    whole = dev_corpus(tmp_path / "a.spacy", sources={"source": tmp_path / "a.spacy"})(NLP)
+    assert [len(example.reference) for example in whole] == [3, 3]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import spacy
 from spacy.cli.package import generate_readme
 from spacy.training import Corpus
 
+from spacy_transfer.corpus.saving import save_pipeline
 from spacy_transfer.evaluation.model_card import model_card
-from spacy_transfer.training.checkpoint import save_pipeline
 from tests.conftest import CONFIGS, Train, blank
 
 [LADTL] = [path for path in CONFIGS if path.stem == "ladtl"]

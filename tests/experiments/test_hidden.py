@@ -52,6 +52,22 @@ def model(trained: Language, corpus_files: Callable[..., Path], tmp_path: Path) 
     return save(trained, tmp_path / "model", files)
 
 
+def test_labels_that_match_over_several_sources_have_one_name() -> None:
+    class Pipe:
+        tasks = (TARGET, "s1", "s2")
+
+        def matched_labels(self, source: str) -> list[tuple[str, str]]:
+            return [("LOC", "GPE"), ("FAC", "GPE")] if source == "s1" else [("LOC", "LOC")]
+
+    names = hidden._common_names(Pipe())  # type: ignore[arg-type]
+    name = "FAC / LOC / GPE"
+    assert names == {
+        TARGET: {"O": "O", "LOC": name, "FAC": name},
+        "s1": {"O": "O", "GPE": name},
+        "s2": {"O": "O", "LOC": name},
+    }
+
+
 @pytest.mark.parametrize("kind", ["cnn-listener", "bert"])
 def test_states_that_stand_on_another_component(
     kind: str,

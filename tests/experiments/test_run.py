@@ -8,6 +8,7 @@ import pytest
 
 from spacy_transfer.experiments.grid import read_grid, runs_of
 from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, key_of
+from tests.conftest import with_schedule
 
 
 def runs(path: Path) -> list[Run]:
@@ -40,6 +41,16 @@ def test_the_config_of_a_run(grid_file: Path) -> None:
     assert (config["system"]["seed"], config["nlp"]["lang"]) == (1, "xx")
     assert config["components"]["transfer_ner"]["factory"] == "transfer_ner"
     assert config["training"]["max_steps"] == 6
+
+
+def test_tasks_are_drawn_by_the_seed_of_the_run(grid_file: Path) -> None:
+    path = grid_file.with_name("small.cfg")
+    text = with_schedule(path.read_text(encoding="utf-8"), "Alternate")
+    path.write_text(text, encoding="utf-8")
+    for run in runs(grid_file)[4:6]:
+        config = config_of(run, named, key_of).interpolate()
+        assert config["training"]["batcher"]["seed"] == run.seed
+    assert {run.seed for run in runs(grid_file)[4:6]} == {0, 1}
 
 
 def test_a_run_that_starts_from_another(retraining_file: Path) -> None:

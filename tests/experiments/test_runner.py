@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from spacy_transfer.evaluation.significance import f1
+from spacy_transfer.experiments.engines import finish
 from spacy_transfer.experiments.grid import read_grid, runs_of
 from spacy_transfer.experiments.results import read_rows
 from spacy_transfer.experiments.runner import Experiment
@@ -288,10 +289,36 @@ def test_ray_does_the_same_runs(two: Path, tmp_path: Path) -> None:
         assert one["dev_score"] == pytest.approx(other["dev_score"])
 
 
+def test_runs_that_a_report_could_not_tell_apart_are_not_begun(
+    two: Path,
+    edit: Callable[[str, str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = "  - {target: aim, methods: [none], rates: [0.5], published: {none: 40}}\n"
+    edit(
+        line,
+        line
+        + "  - {target: aim, methods: [none], rates: [0.5], settings: {training.dropout: 0.25}}\n",
+    )
+    assert experiment(two, "--output", tmp_path / "out") == 1
+    message = "two runs of method 'none' on aim/0.5, seed 0, differ in settings or files"
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_a_run_that_is_killed_says_so(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        process.kill()
+        finish(tmp_path, process)
+    assert (tmp_path / "log.txt").read_text() == "\nended by signal 9 (Killed)\n"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--engine", "slurm"], "--engine must be local or ray; found 'slurm'"),
+        (["--engine", "ray", "--jobs", "2"], "--jobs is for --engine local"),
         (["--jobs", "0"], "--jobs and --threads must be at least 1"),
     ],
 )

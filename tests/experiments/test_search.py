@@ -86,6 +86,23 @@ def test_the_best_trial_is_that_with_the_best_dev_score(searching: Path, tmp_pat
     assert len({trial["settings"][ALPHA] for trial in trials}) == 12
 
 
+def test_each_run_counts_once(
+    searching: Path, edit: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    edit("test: aim.test.iob", "test: aim.test.iob, more_tests: {later: aim.train.iob}")
+    searching.write_text(searching.read_text().replace("trials: 12", "trials: 1"))
+
+    def engine(folders: Sequence[Path]) -> Iterator[Path]:
+        for folder in folders:
+            seed = load_config(folder / "config.cfg", interpolate=False)["system"]["seed"]
+            more = {"later": {"test_score": 0.0}} if seed else {}
+            result = {"dev_score": 0.2 + 0.4 * seed, "test_score": 0.0, "more_tests": more}
+            (folder / "result.json").write_text(json.dumps(result))
+            yield folder
+
+    assert best_of(searching, tmp_path, engine).dev_score == pytest.approx(0.4)  # type: ignore[arg-type]
+
+
 def test_a_search_goes_on_where_it_was(searching: Path, tmp_path: Path) -> None:
     whole = best_of(searching, tmp_path / "whole", Pretended())
     text = searching.read_text()
@@ -106,6 +123,13 @@ def test_a_run_that_fails_stops_the_search(searching: Path, tmp_path: Path) -> N
 
     with pytest.raises(ValueError, match=r"trial 0, (.|\n)*La-DTL: .*: ValueError: too wide"):
         best_of(searching, tmp_path, engine)  # type: ignore[arg-type]
+
+
+def test_options_that_a_search_cannot_heed(
+    searching: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert experiment(searching, "--output", tmp_path / "out", "--keep-models") == 1
+    assert "--keep-models is not for a search" in capsys.readouterr().err
 
 
 def test_a_search_by_the_command(

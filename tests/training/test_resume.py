@@ -18,8 +18,8 @@ import torch
 from spacy.language import Language
 from spacy.util import registry
 
+from spacy_transfer.corpus.saving import save_pipeline
 from spacy_transfer.training import loop
-from spacy_transfer.training.checkpoint import save_pipeline
 from spacy_transfer.training.resume import CHECKPOINT
 from tests.conftest import SMALL_CONFIG, Run, Train
 

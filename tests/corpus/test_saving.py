@@ -7,9 +7,9 @@ import pytest
 import spacy
 from spacy.language import Language
 
+from spacy_transfer.corpus import saving
+from spacy_transfer.corpus.saving import recover, save_pipeline
 from spacy_transfer.models.tagger import shim_of
-from spacy_transfer.training import checkpoint
-from spacy_transfer.training.checkpoint import recover, save_pipeline
 
 TEXT = "Ann Lee lives in New York now"
 
@@ -83,7 +83,7 @@ def test_killed_between_two_renames(
 ) -> None:
     path = tmp_path / "model"
     save_pipeline(trained, path)
-    monkeypatch.setattr(checkpoint, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(saving, "exchange", lambda one, other: False)
     save_pipeline(trained, path)  # by two renames
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
     replace = Path.replace

@@ -10,9 +10,6 @@ from pathlib import Path
 
 from spacy.language import Language
 
-BEST = "model-best"
-LAST = "model-last"
-
 
 def save_pipeline(nlp: Language, path: Path) -> None:
     """Write a pipeline beside `path`, then put it in the place of what was there.
@@ -22,8 +19,12 @@ def save_pipeline(nlp: Language, path: Path) -> None:
     There is a whole pipeline at `path` at every moment where the system can exchange two folders
     (Linux and macOS, on their own file systems); elsewhere `recover` brings back the one that was
     there, if the process is killed between two renames.
+
+    ValueError where something else than a pipeline is there.
     """
+    check_replaceable(path)
     recover(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     new, old = _beside(path)
     shutil.rmtree(new, ignore_errors=True)
     try:
@@ -36,12 +37,18 @@ def save_pipeline(nlp: Language, path: Path) -> None:
         raise
     if not path.exists():
         new.replace(path)
-    elif _exchange(new, path):
+    elif exchange(new, path):
         shutil.rmtree(new, ignore_errors=True)
     else:
         path.replace(old)
         new.replace(path)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """ValueError where something is that is no pipeline: to be found before the long work."""
+    if path.exists() and not (path / "meta.json").is_file():
+        raise ValueError(f"{path}: exists, and is no spaCy pipeline directory to replace")
 
 
 def recover(path: Path) -> None:
@@ -57,7 +64,7 @@ def _beside(path: Path) -> tuple[Path, Path]:
     return path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def exchange(one: Path, other: Path) -> bool:
     """Let two folders swap names at once; False where the system cannot."""
     names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
     try:
