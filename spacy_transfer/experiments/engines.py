@@ -23,18 +23,24 @@ class Engine(Protocol):
 
 
 def start(folder: Path, threads: int) -> subprocess.Popen[bytes]:
-    """Start one run in a process of its own; what it prints is in `log.txt` in its folder."""
-    command = [sys.executable, "-m", "spacy_transfer.experiments.worker"]
-    command += [str(folder), str(os.getpid())]
+    """Start one run in a process of its own; what it prints is in `log.txt` in its folder.
+
+    It ends with this process, whose end closes the pipe to it.
+    """
+    command = [sys.executable, "-m", "spacy_transfer.experiments.worker", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with (folder / LOG).open("w", encoding="utf-8") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
+        )
 
 
 def finish(folder: Path, process: subprocess.Popen[bytes]) -> None:
     """Wait for a run; a signal that ended it, such as that of a machine short of memory, is
     said in its log."""
     status = process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
     if status < 0:
         with (folder / LOG).open("a", encoding="utf-8") as log:
             print(f"\nended by signal {-status} ({signal.strsignal(-status)})", file=log)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from itertools import chain
@@ -20,17 +19,13 @@ from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import is_annotated
 from spacy_transfer.corpus.shards import read_docs
 from spacy_transfer.experiments.engines import LOG, Engine
+from spacy_transfer.experiments.locks import alone
 from spacy_transfer.experiments.results import MORE_TESTS, Row, rows_of, write_rows
 from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, key_of
 from spacy_transfer.experiments.summary import require_distinct
 from spacy_transfer.experiments.worker import CONFIG, RESULT, RUN
 from spacy_transfer.training.loop import BEST
 from spacy_transfer.training.resume import CHECKPOINT
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
 
 RESULTS = "results.jsonl"
 
@@ -80,7 +75,7 @@ class Experiment:
         Raises CorpusError for a corpus that cannot be read, before any run, and ValueError when
         another command is at work in the output folder.
         """
-        with _alone(self.output):
+        with alone(self.output):
             return self._run(engine, gpu_id, keep_models)
 
     def _run(self, engine: Engine, gpu_id: int, keep_models: bool) -> list[str]:
@@ -163,19 +158,6 @@ class Experiment:
 def _require_annotated(path: Path, layer: str) -> None:
     if not any(is_annotated(doc, layer) for doc in read_docs(path, Vocab())):
         raise CorpusError(path, None, f"none of its documents is annotated in layer {layer!r}")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder while the body runs; ValueError where another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        if fcntl is not None:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ValueError(f"{folder}: another experiment is at work here") from None
-        yield
 
 
 def _last_line(log: Path) -> str:

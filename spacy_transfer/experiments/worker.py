@@ -1,9 +1,9 @@
 """Trains and scores one run, in a process of its own:
 
-    python -m spacy_transfer.experiments.worker FOLDER PARENT
+    python -m spacy_transfer.experiments.worker FOLDER
 
-FOLDER has its `config.cfg` and `run.json` and gets its `result.json`. PARENT is the process that
-started it.
+FOLDER has its `config.cfg` and `run.json` and gets its `result.json`. The run ends when its
+standard input does, which the process that started it keeps open.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from spacy_transfer.corpus.lines import write_whole
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import task_corpus
 from spacy_transfer.evaluation.counts import count_correct, pack, predicted
+from spacy_transfer.experiments.locks import one_of_many
 from spacy_transfer.experiments.results import COUNTS, HISTORY, MORE_TESTS
 from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.pipeline.components import transfer_pipes
@@ -127,16 +128,14 @@ def _arguments(entry: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if not name.startswith("@")}
 
 
-def _end_with(parent: int) -> None:
-    """Stop when the process that started this one is gone, so that no run is done twice.
-
-    It may be gone before this begins.
-    """
-    while os.getppid() == parent:
-        time.sleep(1)
+def _end_with_input() -> None:
+    """Stop when the process that started this one is gone, so that no run is done twice."""
+    os.read(0, 1)  # not sys.stdin, whose lock a thread must not hold when Python ends
     os._exit(1)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with, args=[int(sys.argv[2])], daemon=True).start()
-    work(Path(sys.argv[1]))
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    [folder] = map(Path, sys.argv[1:])
+    with one_of_many(folder.parents[1]):
+        work(folder)
