@@ -10,6 +10,7 @@ import os
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import srsly
@@ -30,16 +31,16 @@ def file_hash(file: Path, algorithm: str) -> str:
 def digest(path: Path) -> str:
     """A hash of a file or of all files in a folder; of neither, the name."""
     try:
-        stat = path.stat()
+        found = path.stat()
     except (OSError, ValueError):  # none, or too long for a name, as prose may be
         return str(path)
-    if path.is_dir():
+    if S_ISDIR(found.st_mode):
         files = sorted(file for file in path.rglob("*") if file.is_file())
         parts = [f"{file.relative_to(path)} {digest(file)}" for file in files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    if not path.is_file():
+    if not S_ISREG(found.st_mode):
         return str(path)
-    return _digest_of_file(path, stat.st_mtime_ns, stat.st_size)
+    return _digest_of_file(path, found.st_mtime_ns, found.st_size)
 
 
 @cache

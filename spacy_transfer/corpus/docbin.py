@@ -12,7 +12,7 @@ from pathlib import Path
 from spacy.tokens import Doc, DocBin
 
 from spacy_transfer.corpus.errors import CorpusError
-from spacy_transfer.corpus.saving import exchange
+from spacy_transfer.corpus.saving import put_in_place
 
 SHARD = 10_000
 """Documents in one file of a folder."""
@@ -59,7 +59,7 @@ def docbin_writer(output: Path, layer: str) -> Iterator[Callable[[Doc], None]]:
         with _clear(output):
             if len(docs) or not sharded:
                 save()
-            _replace(output, part)
+            put_in_place(part, output) if output.is_dir() else part.replace(output)
     except BaseException:
         if part.is_dir():
             shutil.rmtree(part)
@@ -86,23 +86,6 @@ def _check_replaceable(output: Path, sharded: bool) -> None:
                 raise CorpusError(
                     output, None, f"holds {found.name}: expected a folder of shards, or a new one"
                 )
-
-
-def _replace(output: Path, part: Path) -> None:
-    if not output.is_dir():
-        part.replace(output)
-        return
-    if exchange(part, output):
-        shutil.rmtree(part)
-        return
-    old = part.with_suffix(".old")
-    output.rename(old)
-    try:
-        part.rename(output)
-    except BaseException:
-        old.rename(output)
-        raise
-    shutil.rmtree(old)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ The config of a target and its sources:
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,11 @@ from typing import Any
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.marks import TARGET, mark
-from spacy_transfer.corpus.shards import read_docs, shards
+from spacy_transfer.corpus.shards import shards
 from spacy_transfer.corpus.similarity import Similarity
 from spacy_transfer.corpus.streams import TaskStreams
-from spacy_transfer.corpus.task_corpus import TaskCorpus, make_examples
+from spacy_transfer.corpus.task_corpus import TaskCorpus, evaluation_examples
 
 
 def task_corpus(
@@ -89,26 +87,11 @@ def dev_corpus(
     def read(nlp: Language) -> Iterator[Example]:
         yield from target(nlp)
         for name, file in files.items():
-            yield from source_examples(name, file, nlp, max_length, limit)
+            for example in evaluation_examples(nlp, file, max_length, limit):
+                mark(example.reference, name)
+                yield example
 
     return read
-
-
-def source_examples(
-    name: str, path: Path, nlp: Language, max_length: int = 0, limit: int = 0
-) -> Iterator[Example]:
-    """The examples of a `.spacy` file or a folder of them, marked as those of a source.
-
-    CorpusError where there is none that can be read.
-    """
-    count = 0
-    docs = itertools.islice(read_docs(path, nlp.vocab), limit or None)
-    for example in make_examples(nlp, docs, max_length):
-        mark(example.reference, name)
-        count += 1
-        yield example
-    if not count:
-        raise CorpusError(path, None, "expected documents to evaluate on, found none")
 
 
 def transfer_corpus(

@@ -25,8 +25,7 @@ def save_pipeline(nlp: Language, path: Path) -> None:
     check_replaceable(path)
     recover(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    new, old = _beside(path)
-    shutil.rmtree(new, ignore_errors=True)
+    new, _ = _beside(path)
     try:
         nlp.to_disk(new)
         if "spacy_transfer" in nlp.meta:
@@ -35,20 +34,31 @@ def save_pipeline(nlp: Language, path: Path) -> None:
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
-    if not path.exists():
-        new.replace(path)
-    elif exchange(new, path):
-        shutil.rmtree(new, ignore_errors=True)
-    else:
-        path.replace(old)
-        new.replace(path)
-        shutil.rmtree(old, ignore_errors=True)
+    put_in_place(new, path)
 
 
 def check_replaceable(path: Path) -> None:
     """ValueError where something is that is no pipeline: to be found before the long work."""
     if path.exists() and not (path / "meta.json").is_file():
         raise ValueError(f"{path}: exists, and is no spaCy pipeline directory to replace")
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Let a folder take the place of the one at `path`, if there is one: in one step where the
+    system can; else, where the second of two renames fails, the old one comes back."""
+    if not path.exists():
+        new.replace(path)
+    elif exchange(new, path):
+        shutil.rmtree(new, ignore_errors=True)
+    else:
+        _, old = _beside(path)
+        path.replace(old)
+        try:
+            new.replace(path)
+        except (Exception, KeyboardInterrupt):
+            old.replace(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def recover(path: Path) -> None:

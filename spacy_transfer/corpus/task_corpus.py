@@ -31,6 +31,22 @@ def make_examples(nlp: Language, docs: Iterable[Doc], max_length: int = 0) -> It
     yield from Corpus("").make_examples(nlp, pieces)
 
 
+def evaluation_examples(
+    nlp: Language, path: Path, max_length: int = 0, limit: int = 0
+) -> Iterator[Example]:
+    """The examples of a `.spacy` file or a folder of them, whatever they are annotated with.
+
+    CorpusError where there is none that can be read.
+    """
+    count = 0
+    docs = itertools.islice(read_docs(path, nlp.vocab), limit or None)
+    for example in make_examples(nlp, docs, max_length):
+        count += 1
+        yield example
+    if not count:
+        raise CorpusError(path, None, "expected documents to evaluate on, found none")
+
+
 def _pieces(doc: Doc, max_length: int) -> Iterator[Doc]:
     if not max_length or len(doc) < max_length:
         yield doc

@@ -10,11 +10,9 @@ from spacy.language import Language
 from spacy.training import Example
 from spacy.util import dot_to_object, registry
 
-from spacy_transfer.corpus.errors import CorpusError
 from spacy_transfer.corpus.gold import is_annotated
-from spacy_transfer.corpus.shards import read_docs
 from spacy_transfer.corpus.streams import TaskStreams
-from spacy_transfer.corpus.task_corpus import TaskCorpus, make_examples
+from spacy_transfer.corpus.task_corpus import TaskCorpus, evaluation_examples
 from spacy_transfer.evaluation.counts import predicted
 from spacy_transfer.pipeline.components import transfer_pipes
 
@@ -26,10 +24,7 @@ def evaluate_on(nlp: Language, data: Path) -> dict[str, Any]:
 
     Raises CorpusError where there are no documents to read.
     """
-    examples = list(make_examples(nlp, read_docs(data, nlp.vocab)))
-    if not examples:
-        raise CorpusError(data, None, "expected documents to evaluate on, found none")
-    scores: dict[str, Any] = nlp.evaluate(examples)
+    scores: dict[str, Any] = nlp.evaluate(list(evaluation_examples(nlp, data)))
     return scores
 
 
