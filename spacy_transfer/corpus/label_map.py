@@ -58,15 +58,12 @@ def matched_labels(
 ) -> list[tuple[str, str]]:
     """The pairs (target label, source label) that mean the same, in the order of `target_labels`.
 
-    Without a map, labels of equal name match. Pairs of a map with labels that do not occur are
-    passed over: see `check_label_map`.
+    A target label that is not in the map, or without one, matches the source label of equal name.
+    Pairs of a map with labels that do not occur are passed over: see `check_label_map`.
     """
-    sources = set(source_labels)
-    if label_map is None:
-        return [(label, label) for label in target_labels if label in sources]
-    return [
-        (target, label_map[target]) for target in target_labels if label_map.get(target) in sources
-    ]
+    names, sources = label_map or {}, set(source_labels)
+    pairs = ((label, names.get(label, label)) for label in target_labels)
+    return [(target, source) for target, source in pairs if source in sources]
 
 
 def check_label_map(
@@ -112,27 +109,21 @@ def complete_map(
             where they are of spans.
         label_map: pairs of labels as `matched_labels` takes them.
         default_label: the source label of all target labels that match none.
-        union: whether target labels that are not in the map stand for themselves instead, beside
-            the labels of the sources; equal names are one label.
+        union: whether target labels that match none stand for themselves instead, beside the
+            labels of the sources.
 
-    Raises ValueError for a target label without a source label, a default that does not exist, a
-    default with a union, and a union in which the map gives a label's name to another label.
+    Raises ValueError for a target label without a source label, a default that does not exist, and
+    a default with a union.
     """
     if union and default_label is not None:
         raise ValueError("expected either a default_label or union = true; found both")
     sources = list(source_labels)
     matched = dict(matched_labels(target_counts, sources, label_map))
-    complete = {target: matched[target] for target in label_map or matched if target in matched}
+    in_order = [*(label_map or ()), *matched]
+    complete = {target: matched[target] for target in in_order if target in matched}
     missing = [label for label in target_counts if label not in matched]
     if union:
-        taken = {source: target for target, source in complete.items()}
-        for label in missing:
-            if label in taken:
-                raise ValueError(
-                    f"{_file(label_map)}: with union = true, target label {label!r} stands for "
-                    f"itself, but {taken[label]!r} is mapped to it: add a line for {label!r}"
-                )
-            complete[label] = label
+        complete |= {label: label for label in missing}
     elif missing and default_label is None:
         place = "without a label map, equal names" if label_map is None else _file(label_map)
         raise ValueError(

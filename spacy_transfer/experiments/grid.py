@@ -195,6 +195,7 @@ class Grid(_Strict):
         settings: settings for the configs of all runs.
         reference: the method that a report tests all others against; by default, that without
             transfer.
+        ablations: methods that are parts of the reference, which need not beat them to stand out.
         search: for settings, by the dev score.
     """
 
@@ -206,6 +207,7 @@ class Grid(_Strict):
     settings: dict[str, Any] = Field(default_factory=dict)
     search: Search | None = None
     reference: str | None = None
+    ablations: list[str] = Field(default_factory=list)
 
 
 def read_grid(path: Path) -> Grid:
@@ -231,6 +233,10 @@ def read_grid(path: Path) -> Grid:
     if grid.reference is not None and grid.reference not in variants:
         message = f"reference: unknown {grid.reference!r}{hint(grid.reference, variants)}"
         raise CorpusError(path, _line(document, ("reference",)), message)
+    for name in grid.ablations:
+        if name not in grid.methods:
+            message = f"ablations: unknown {name!r}{hint(name, grid.methods)}"
+            raise CorpusError(path, _line(document, ("ablations",)), message)
     for number, entry in enumerate(grid.runs):
         _check_entry(path, document, grid, number, entry)
     return grid
@@ -332,6 +338,7 @@ def runs_of(grid: Grid, folder: Path, data: Path) -> Iterator[Run]:
                 published=entry.published.get(variant),
                 first=first,
                 reference=grid.reference,
+                ablation=name in grid.ablations,
                 swept=swept,
             )
 

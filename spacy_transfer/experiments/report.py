@@ -18,7 +18,12 @@ from spacy_transfer.experiments.figures import draw, save
 from spacy_transfer.experiments.hidden import describe, draw_panels, make_panels
 from spacy_transfer.experiments.pivot import MARK, Pivot, pivot_tables
 from spacy_transfer.experiments.results import Row
-from spacy_transfer.experiments.significance import Differences, differences_of, pairs_of
+from spacy_transfer.experiments.significance import (
+    Difference,
+    Differences,
+    differences_of,
+    pairs_of,
+)
 from spacy_transfer.experiments.summary import Cell, summarize
 
 PAGE, TABLES = "report.html", "tables.md"
@@ -91,18 +96,18 @@ def write_report(
 def table(cells: Sequence[Cell], differences: Differences) -> list[list[str]]:
     """Header and rows: means in percent with 95 % intervals over seeds; gains are paired.
 
-    A method without sources is compared with the reference from each of its sources: of these, the
-    largest p-value stands there.
+    A method without sources is compared with the reference from each of its sources: of these
+    differences, that with the largest p-value stands there.
     """
-    p_values: dict[Cell, float] = {}
-    for (_, cell), difference in differences.items():
-        p_values[cell] = max(difference.p, p_values.get(cell, 0.0))
-    tested = any(cell in p_values for cell in cells)
+    least_sure: dict[Cell, Difference] = {}
+    for (_, cell), found in differences.items():
+        least_sure[cell] = max(found, least_sure.get(cell, found), key=lambda d: d.p)
+    tested = any(cell in least_sure for cell in cells)
     published = any(cell.published is not None for cell in cells)
     chosen = any(cell.choices > 1 for cell in cells)
     lines = [
         _HEADER
-        + (["p"] if tested else [])
+        + (["Difference", "p"] if tested else [])
         + (["Vectors"] if chosen else [])
         + (_PUBLISHED if published else [])
     ]
@@ -117,7 +122,8 @@ def table(cells: Sequence[Cell], differences: Differences) -> list[list[str]]:
             _text(cell.gain, signed=True),
         ]
         if tested:
-            line.append(_p_text(p_values[cell]) if cell in p_values else "")
+            sure = least_sure.get(cell)
+            line += [_text(sure.points, signed=True), _p_text(sure.p)] if sure else ["", ""]
         if chosen:
             line.append(cell.vectors or "")
         if published:
@@ -152,16 +158,22 @@ def _note(differences: Differences, pivots: Sequence[Pivot]) -> str:
         return ""
     name = ", ".join(dict.fromkeys(reference.method for reference, _ in differences))
     of_p = (
-        f"p: against the method {name}, two-sided, by a randomised paired test on test sentences "
-        f"({DRAWS:,} shuffles, all seeds of a sentence together); of several, the largest. Holm's "
-        f"correction for the {len(differences)} tests of this report. It speaks of these runs on "
-        f"other sentences; the intervals speak of other seeds."
+        f"Difference and p: from the method {name}, on the seeds that both have; of several, that "
+        f"with the largest p. p: two-sided, by a randomised paired test on test sentences "
+        f"({DRAWS:,} shuffles, all seeds of a sentence together), after Holm's correction for the "
+        f"{len(differences)} tests of this report. It speaks of these runs on other sentences; the "
+        f"intervals speak of other seeds."
     )
-    of_mark = (
-        f" {MARK}: {name} better than every other method of the column, or another method better "
-        f"than it, p < {ALPHA:g}."
+    if len(differences) > ALPHA * (DRAWS + 1):
+        of_p += f" So many tests are more than {DRAWS:,} shuffles can decide: report fewer at once."
+    if not pivots:
+        return of_p
+    ablations = ", ".join(dict.fromkeys(cell.method for _, cell in differences if cell.ablation))
+    but = f" but its parts ({ablations})" if ablations else ""
+    return (
+        f"{of_p} {MARK}: {name} better than every other method of the column{but}, or another "
+        f"method better than it, p < {ALPHA:g}."
     )
-    return of_p + of_mark if pivots else of_p
 
 
 def _file_name(text: str) -> str:

@@ -44,6 +44,7 @@ def rows_of(key: str, run: Run, result: dict[str, Any]) -> Iterator[Row]:
         "vectors": run.vectors and Path(run.vectors).name,
         "published": run.published,
         "reference": run.reference,
+        "ablation": run.ablation,
         "swept": run.swept and asdict(run.swept),
         "score": run.score,
         "key": key,

@@ -68,6 +68,7 @@ class Run:
         published: a published score to compare with.
         first: the run whose pipeline this one starts from, if it does.
         reference: the method that a report tests all others against.
+        ablation: whether the method is a part of the reference.
         swept: which value of a sweep this run has, if it is of one.
     """
 
@@ -84,6 +85,7 @@ class Run:
     published: float | None
     first: Run | None = None
     reference: str | None = None
+    ablation: bool = False
     swept: Swept | None = None
 
     @property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
+from spacy_transfer.evaluation.intervals import Interval, mean_interval
 from spacy_transfer.evaluation.significance import ALPHA, holm, randomisation_test
 from spacy_transfer.experiments.summary import Cell
 
@@ -43,9 +43,10 @@ class Pair:
 
 
 class Difference(NamedTuple):
-    """By how many points of percent a method is above the reference, and the p-value of that."""
+    """By how many points of percent a method is above the reference, over the seeds of both, and
+    the p-value of that."""
 
-    points: float
+    points: Interval
     p: float
 
     @property
@@ -93,21 +94,23 @@ def differences_of(pairs: Iterable[Pair]) -> Differences:
 
 def stands_out(cell: Cell, pair: Pair, differences: Differences) -> bool:
     """Whether a method is significantly better: the reference than every other method of a pair
-    (Wang et al. 2018, Table 2), another method than the reference."""
+    that is not a part of it (Wang et al. 2018, Table 2), another method than the reference."""
     if pair.reference is None:
         return False
     if cell is not pair.reference:
         found = differences.get((pair.reference, cell))
-        return found is not None and found.significant and found.points > 0
-    others = [differences.get((cell, other)) for other in pair.others]
-    return bool(others) and all(d is not None and d.significant and d.points < 0 for d in others)
+        return found is not None and found.significant and found.points.mean > 0
+    others = [differences.get((cell, other)) for other in pair.others if not other.ablation]
+    return bool(others) and all(
+        found is not None and found.significant and found.points.mean < 0 for found in others
+    )
 
 
 def _difference(reference: Cell, cell: Cell) -> Difference | None:
     seeds = [seed for seed in reference.scores if seed in cell.scores]
     if not seeds or any(seed not in c.counts for seed in seeds for c in (reference, cell)):
         return None
-    points = fmean(cell.scores[seed] - reference.scores[seed] for seed in seeds)
+    points = mean_interval([cell.scores[seed] - reference.scores[seed] for seed in seeds])
     try:
         counts = (np.stack([c.counts[seed] for seed in seeds]) for c in (reference, cell))
         return Difference(points, randomisation_test(*counts))

@@ -32,6 +32,7 @@ class Cell:
         counts: what each seed got right in each test sentence, of the seeds where that is known.
         histories: the dev scores of each seed in training, of the seeds where they are known.
         reference: whether other methods are tested against this one.
+        ablation: whether it is a part of the reference.
         swept: which value of a sweep this is, if it is of one.
     """
 
@@ -49,6 +50,7 @@ class Cell:
     counts: dict[int, Counts]
     histories: dict[int, History]
     reference: bool
+    ablation: bool
     swept: Swept | None
 
     @property
@@ -115,6 +117,7 @@ def _cells(place: _Place, ways: dict[_Way, list[Row]]) -> list[Cell]:
                 counts={row["seed"]: row[COUNTS] for row in rows if COUNTS in row},
                 histories={row["seed"]: row[HISTORY] for row in rows if HISTORY in row},
                 reference=way[1] == named if named else way == without,
+                ablation=rows[0].get("ablation", False),
                 swept=Swept(**swept) if (swept := rows[0].get("swept")) else None,
             )
         )

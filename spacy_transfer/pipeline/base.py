@@ -344,7 +344,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             get_examples: gives all training examples, of every task.
             nlp: the pipeline, whose tokenizer splits the phrases of gazetteers too.
             labels: the target's labels, or those of every task by name; else read from examples.
-            label_map: file of matched labels; without it labels of equal name match. T-A takes
+            label_map: file of matched labels; others match by equal names. T-A takes
                 `O` for a source label too, where layers are of spans.
             default_label: with T-A, the source label of all target labels that match none.
             union: with T-A, give those tags of their own in the shared CRF instead.

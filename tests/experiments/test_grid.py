@@ -73,9 +73,13 @@ def test_a_reference_goes_with_every_run_and_changes_none(
 ) -> None:
     before, after = (
         list(runs_of(read_grid(path), path.parent, path.parent))
-        for path in (grid_file, edit("name: small", "name: small\nreference: La-DTL"))
+        for path in (
+            grid_file,
+            edit("name: small", "name: small\nreference: La-DTL\nablations: [none]"),
+        )
     )
     assert {run.reference for run in after} == {"La-DTL"}
+    assert {run.method for run in after if run.ablation} == {"none"}
     assert key_of(after[0]) == key_of(before[0])
 
 
@@ -198,6 +202,7 @@ def test_a_swept_method_by_its_bare_name_is_none_to_compare_with(
         ),
         ("layer: tag", "layer: tag, vectors: [a, b]", 16, "one choice of vectors for source"),
         ("seeds: [0, 1]", "reference: la-dtl", 17, "reference: unknown 'la-dtl'"),
+        ("seeds: [0, 1]", "ablations: [CRF-L2]", 17, "ablations: unknown 'CRF-L2'"),
         (
             "La-DTL: {config: small.cfg}",
             "La-DTL: {config: small.cfg, first: {config: alone.cfg}}",

@@ -130,13 +130,15 @@ def test_p_values_and_a_table_of_methods_by_pairs(tested: Path) -> None:
     assert report(tested) == 0
     folder = tested.parent / "report"
     lines = (folder / "tables.md").read_text(encoding="utf-8").splitlines()
-    header = ["Target", "Rate", "Method", "Sources", "Seeds", "Score", "Gain", "p"]
+    header = ["Target", "Rate", "Method", "Sources", "Seeds", "Score", "Gain", "Difference", "p"]
     assert cells(lines[0]) == header
     p_values = [cells(line)[-1] for line in lines[2:7]]
     assert p_values == ["< 0.001", "< 0.001", "", p_values[3], ""]
     # The method without sources is compared twice: the larger p-value stands there.
     assert float(p_values[3]) > 0.05
-    assert lines[8].startswith("p: against the method La-DTL, two-sided, ")
+    assert [cells(line)[-2] == "" for line in lines[2:7]] == [False, False, True, False, True]
+    assert cells(lines[2])[-2].startswith("-")
+    assert lines[8].startswith("Difference and p: from the method La-DTL, ")
     assert "Holm's correction for the 4 tests of this report. " in lines[8]
     assert " †: La-DTL better than every other method" in lines[8]
     assert lines[10:12] == ["## ents_f, labeling rate 0.1", ""]
