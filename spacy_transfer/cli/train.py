@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from spacy_transfer.cli._errors import clear_errors
-from spacy_transfer.cli._log import shown_log
 from spacy_transfer.cli._options import Code, GpuId
 
 
@@ -33,6 +32,7 @@ def train(
     from spacy_transfer.nn.parallel import rank
     from spacy_transfer.training.config import load_training_config
     from spacy_transfer.training.distributed import local_gpu, process_group
+    from spacy_transfer.training.logger import shown_log
     from spacy_transfer.training.loop import BEST, train
 
     with clear_errors(), process_group(gpu_id), shown_log():

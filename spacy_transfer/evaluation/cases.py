@@ -5,6 +5,7 @@ The case analysis of Wang et al. 2018 (A.2, Table 6).
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,6 +116,11 @@ def analyse_cases(
     if given is None:
         learned, known = sum(in_sources, Counter()), sum(in_targets, Counter())
         chosen = [key for key in in_test if learned[key] and not known[key]]
+        if not sources:
+            raise ValueError(
+                "the pipelines do not say what source they learned from: name terms to look at "
+                "with --terms"
+            )
         if not chosen:
             raise ValueError(
                 f"{test}: no term that a source's training data has and the target's lacks; "
@@ -122,6 +128,10 @@ def analyse_cases(
             )
         chosen.sort(key=lambda key: (-in_test[key], -learned[key], key))
         given = {spelling[key]: [key] for key in chosen}
+
+    for term, keys in given.items():
+        if not any(counts[key] for counts in (in_test, *in_sources, *in_targets) for key in keys):
+            warnings.warn(f"{terms}: {term!r} is annotated nowhere", stacklevel=2)
 
     def count(counts: Counter[str], keys: list[str]) -> int:
         return sum(counts[key] for key in keys)

@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from spacy.util import is_package
 from srsly.ruamel_yaml import YAML
@@ -44,6 +46,15 @@ OneOrMany = Annotated[
     list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 ]
 """Names, of which a single one needs no brackets."""
+
+
+def _each_once(values: list[int]) -> list[int]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"expected each once; found {values}")
+    return values
+
+
+Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class _Strict(BaseModel):
@@ -147,7 +158,7 @@ class RunsEntry(_Strict):
     sources: OneOrMany = Field(default_factory=list)
     methods: list[str] = Field(min_length=1)
     rates: list[float] = Field(default=[1.0], min_length=1)
-    seeds: list[int] | None = Field(default=None, min_length=1)
+    seeds: Seeds | None = None
     label_map: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     published: dict[str, float] = Field(default_factory=dict)
@@ -167,6 +178,14 @@ class Between(_Strict):
     low: float
     high: float
     log: bool = False
+
+    @model_validator(mode="after")
+    def _range(self) -> Between:
+        if not self.low < self.high:
+            raise ValueError(f"expected low below high; found {self.low:g} and {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"with log, low must be above 0; found {self.low:g}")
+        return self
 
 
 class Search(_Strict):
@@ -203,7 +222,7 @@ class Grid(_Strict):
     corpora: dict[str, CorpusEntry]
     methods: dict[str, MethodEntry]
     runs: list[RunsEntry] = Field(min_length=1)
-    seeds: list[int] = Field(default=[0], min_length=1)
+    seeds: Seeds = [0]
     settings: dict[str, Any] = Field(default_factory=dict)
     search: Search | None = None
     reference: str | None = None

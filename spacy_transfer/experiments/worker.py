@@ -35,6 +35,7 @@ from spacy_transfer.experiments.locks import one_of_many
 from spacy_transfer.experiments.results import COUNTS, HISTORY, MORE_TESTS
 from spacy_transfer.experiments.run import COMPUTED_BY
 from spacy_transfer.pipeline.components import transfer_pipes
+from spacy_transfer.training.logger import shown_log
 from spacy_transfer.training.loop import BEST, LOG, train
 from spacy_transfer.training.resume import CHECKPOINT
 
@@ -45,7 +46,8 @@ def work(folder: Path) -> None:
     """Do the run whose files are in `folder`, or what is left of it after a kill."""
     settings = json.loads((folder / RUN).read_text(encoding="utf-8"))
     config = load_config(folder / CONFIG, interpolate=False)
-    progress = train(config, folder, use_gpu=settings["gpu_id"], resume=True)
+    with shown_log():
+        progress = train(config, folder, use_gpu=settings["gpu_id"], resume=True)
     nlp = spacy.load(folder / BEST)
     started = time.monotonic()
     tested = _test(nlp, settings["test"], settings)

@@ -82,6 +82,11 @@ class EncoderSettings:
             return self.word_embedding + self.char_width
         return self.word_hidden if self.word_encoder == "cnn" else 2 * self.word_hidden
 
+    @property
+    def word_directions(self) -> int:
+        """How many directions a hidden state is joined from, all of one width."""
+        return 1 if self.word_encoder in ("none", "cnn") else 2
+
 
 class WordEmbedding(nn.Module):
     """Trained rows for the words of the training corpora, static vectors for the others.

@@ -187,7 +187,9 @@ class TransferTagger(nn.Module):
         self.words = nn.ModuleDict(
             {group: WordEncoder(encoder, width) for group, (_, width) in sizes.words.items()}
         )
-        self.projections = make_projections(projection, encoder.word_width, list(sizes.tasks))
+        self.projections = make_projections(
+            projection, encoder.word_width, encoder.word_directions, list(sizes.tasks)
+        )
         heads = {sharing.head_of(task): tags for task, tags in sizes.tasks.items()}
         self.heads = nn.ModuleDict(
             {name: Head(encoder.word_width + sizes.features, tags) for name, tags in heads.items()}

@@ -1,17 +1,37 @@
-"""What a run prints: spaCy's table with every loss term, and a bar while it goes."""
+"""What a run prints: spaCy's table with every loss term, a bar while it goes, and its log."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, Any
 
 from spacy.language import Language
 from spacy.training.loggers import setup_table
 from tqdm import tqdm
 
+from spacy_transfer.nn.parallel import rank
 from spacy_transfer.pipeline.components import source_scores
 
 Log = tuple[Callable[[dict[str, Any] | None], None], Callable[[], None]]
+
+
+@contextmanager
+def shown_log() -> Iterator[None]:
+    """Print the package's log to stderr while the body runs; of several processes, the first's."""
+    if rank() > 0:
+        yield
+        return
+    logger, handler = logging.getLogger("spacy_transfer"), logging.StreamHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 def console_logger() -> Callable[[Language, IO[str], IO[str]], Log]:

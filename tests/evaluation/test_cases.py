@@ -162,9 +162,19 @@ def test_of_tags_words_are_terms(corpus_files: Callable[..., Path], tmp_path: Pa
 
 
 def test_no_such_term(make: Make, tmp_path: Path) -> None:
-    model, test = make("alone", []), write(tmp_path / "test.spacy", ["[heart disease]"])
+    model, test = make("transfer", [], SOURCE), write(tmp_path / "test.spacy", ["[gout]"])
     with pytest.raises(ValueError, match=r"test.spacy: no term that a source's training data has"):
         analyse(test, model)
+    with pytest.raises(ValueError, match="do not say what source they learned from: name terms"):
+        analyse(test, make("alone", []))
+
+
+def test_a_term_that_is_nowhere(make: Make, test_corpus: Path, tmp_path: Path) -> None:
+    terms = tmp_path / "terms.tsv"
+    terms.write_text("gout\nzzz\n")
+    with pytest.warns(UserWarning, match=r"terms.tsv: 'zzz' is annotated nowhere") as found:
+        analyse(test_corpus, make("transfer", [], SOURCE), terms=terms)
+    assert len(found) == 1
 
 
 def test_training_corpora_that_are_not_there(make: Make, test_corpus: Path, tmp_path: Path) -> None:

@@ -190,6 +190,7 @@ def test_a_swept_method_by_its_bare_name_is_none_to_compare_with(
         ("{target: aim, sources: o", "{target: tags, sources: o", 14, "'tags' needs dev and test"),
         ("{none: 40}", "{T-A: 40}", 13, "runs.0.published: unknown 'T-A'; expected one of none"),
         ("seeds: [0, 1]", "seeds: [a]", 17, "seeds.0: Input should be a valid integer"),
+        ("seeds: [0, 1]", "seeds: [1, 0, 1]", 17, "seeds: expected each once; found [1, 0, 1]"),
         ("name: small", "name: ../small", 1, "name: String should match pattern"),
         ("rates: [0.5, 1]", "seeds: []", 13, "runs.0.seeds: List should have at least 1 item"),
         ("sources: other", "sources: [tags, aim]", 14, "expected each source once, and none that"),

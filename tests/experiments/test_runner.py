@@ -129,6 +129,8 @@ def test_a_source_is_learned_once_and_before_its_targets(
     for row in table:
         config = (output / "runs" / row["key"] / "config.cfg").read_text(encoding="utf-8")
         assert str(output / "runs" / of_source / "model-best") in config
+        log = (output / "runs" / row["key"] / "log.txt").read_text(encoding="utf-8")
+        assert "Started from" in log
     assert experiment(retraining_file, "--output", output) == 0
     assert stamps(output) == before
 

@@ -150,6 +150,8 @@ def test_a_search_by_the_command(
         ("trials: 12", "trials: 0", "search.trials: Input should be greater than or equal to 1"),
         ("low: 0.001", "lo: 0.001", "search.settings"),
         ("[0.0, 5.0]", "0.5", "search.settings"),
+        ("high: 1.0", "high: 0.0001", "expected low below high; found 0.001 and 0.0001"),
+        ("low: 0.001", "low: 0", "with log, low must be above 0; found 0"),
     ],
 )
 def test_searches_that_cannot_be(searching: Path, old: str, new: str, message: str) -> None:

@@ -17,18 +17,21 @@ from tests.nn.small_tagger import (
     make_tagger,
 )
 
-GENERAL, OF_TARGET, OF_SOURCE = slice(0, 2), slice(2, 4), slice(4, 6)
-"""The three parts of states that are six wide."""
+GENERAL, OF_TARGET, OF_SOURCE = [0, 3], [1, 4], [2, 5]
+"""The three parts of states that are three wide in each direction."""
 
 
 def test_a_mask_lets_the_general_part_and_the_task_s_own_through() -> None:
-    assert DomainMask(6, 0, 2).mask.tolist() == [1, 1, 1, 1, 0, 0]
-    assert DomainMask(6, 1, 2).mask.tolist() == [1, 1, 0, 0, 1, 1]
+    assert DomainMask(6, 1, 0, 2).mask.tolist() == [1, 1, 1, 1, 0, 0]
+    assert DomainMask(6, 1, 1, 2).mask.tolist() == [1, 1, 0, 0, 1, 1]
+    # Both directions have a general part, and one of each task.
+    assert DomainMask(6, 2, 0, 2).mask.tolist() == [1, 1, 0, 1, 1, 0]
+    assert DomainMask(6, 2, 1, 2).mask.tolist() == [1, 0, 1, 1, 0, 1]
 
 
 @pytest.mark.parametrize("width", [4, 9, 10, 11, 600])
 def test_masks_of_several_tasks(width: int) -> None:
-    masks = torch.stack([DomainMask(width, task, 3).mask for task in range(3)])
+    masks = torch.stack([DomainMask(width, 1, task, 3).mask for task in range(3)])
     general = masks.all(dim=0)
     assert masks.sum(dim=0)[~general].tolist() == [1] * int((~general).sum())
     sizes = [int(general.sum()), *(masks.sum(dim=1) - general.sum()).int().tolist()]
@@ -37,8 +40,10 @@ def test_masks_of_several_tasks(width: int) -> None:
 
 
 def test_states_too_narrow_for_masks() -> None:
-    with pytest.raises(ValueError, match="states 3 wide are too narrow for the masks of 3 tasks"):
-        make_projections("domain-mask", 3, ["a", "b", "c"])
+    for width, directions in ((3, 1), (6, 2)):
+        message = f"states {width} wide are too narrow for the masks of 3 tasks"
+        with pytest.raises(ValueError, match=message):
+            make_projections("domain-mask", width, directions, ["a", "b", "c"])
 
 
 def masked(task: str, hidden: Tensor) -> Tensor:
