@@ -23,7 +23,8 @@ def report(
         typer.Option(
             metavar="NAME=MODEL",
             help="Draw the hidden states of a trained pipeline, whose training corpora are read "
-            "from the folder it was trained in; may be given several times.",
+            "from the folder it was trained in, or of all runs of another results.jsonl whose "
+            "models were kept; may be given several times.",
         ),
     ] = None,
 ) -> None:

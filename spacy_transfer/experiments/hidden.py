@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,11 @@ from spacy_transfer.corpus.gold import gold_tags
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.schemes import OUTSIDE
 from spacy_transfer.evaluation.pipelines import training_corpora
+from spacy_transfer.experiments.results import read_rows
 from spacy_transfer.nn.mmd import label_aware_mmd
 from spacy_transfer.pipeline.base import TransferPipe
 from spacy_transfer.pipeline.components import transfer_pipes
+from spacy_transfer.training.loop import BEST
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,13 +72,32 @@ class Panel:
 
 
 def named_models(options: Iterable[str]) -> dict[str, str]:
-    """Pipelines by name, of `NAME=MODEL`; ValueError for anything else, and names that recur."""
+    """Pipelines by name, of `NAME=MODEL` and of tables of results, whose runs go by their methods.
+
+    ValueError for anything else, names that recur, and runs whose pipelines were not kept.
+    """
     models: dict[str, str] = {}
     for option in options:
         name, _, model = option.partition("=")
-        if not name or not model or name in models:
-            raise ValueError(f"--hidden {option}: expected NAME=MODEL, each name once")
-        models[name] = model
+        found = {} if not name or not model else {name: model}
+        if option.endswith(".jsonl"):
+            found = _kept_models(Path(option))
+        if not found or found.keys() & models.keys():
+            raise ValueError(
+                f"--hidden {option}: expected NAME=MODEL or results.jsonl, each name once"
+            )
+        models |= found
+    return models
+
+
+def _kept_models(results: Path) -> dict[str, str]:
+    models: dict[str, str] = {}
+    for row in read_rows([results]):
+        model = results.resolve().parent.parent / "runs" / row["key"] / BEST
+        if not model.exists():
+            raise ValueError(f"{model}: no such pipeline: run the experiment with --keep-models")
+        if models.setdefault(row["method"], str(model)) != str(model):
+            raise ValueError(f"{results}: expected one run a method; found more of {row['method']}")
     return models
 
 

@@ -56,18 +56,19 @@ class Experiment:
         """The folder of a run."""
         return self.output / "runs" / key
 
-    def waiting(self) -> tuple[dict[str, Run], dict[str, Run]]:
+    def waiting(self, keep_models: bool) -> tuple[dict[str, Run], dict[str, Run]]:
         """The runs that have not been done, by key, those of the first seed first; and before them,
-        apart, those whose pipelines they start from."""
+        apart, those whose pipelines they start from. Where models are to be kept, a run is done if
+        its model is there."""
+
+        def done(key: str, with_model: bool) -> bool:
+            folder = self.folder(key)
+            return (folder / RESULT).exists() and (not with_model or (folder / BEST).exists())
+
         by_seed = sorted(self.runs, key=lambda item: item[1].seed)
-        waiting = {key: run for key, run in by_seed if not (self.folder(key) / RESULT).exists()}
+        waiting = {key: run for key, run in by_seed if not done(key, keep_models)}
         wanted = {key_of(run.first): run.first for run in waiting.values() if run.first is not None}
-        first = {
-            key: run
-            for key, run in wanted.items()
-            if not ((self.folder(key) / RESULT).exists() and (self.folder(key) / BEST).exists())
-        }
-        return first, waiting
+        return {key: run for key, run in wanted.items() if not done(key, True)}, waiting
 
     def run(self, engine: Engine, *, gpu_id: int = -1, keep_models: bool = False) -> list[str]:
         """Do what is waiting; a line for each run that failed, with where its log is.
@@ -79,7 +80,7 @@ class Experiment:
             return self._run(engine, gpu_id, keep_models)
 
     def _run(self, engine: Engine, gpu_id: int, keep_models: bool) -> list[str]:
-        first, waiting = self.waiting()
+        first, waiting = self.waiting(keep_models)
         rounds = [
             {self._prepare(key, run, gpu_id, True): run for key, run in first.items()},
             {

@@ -210,7 +210,7 @@ def test_one_clear_error_and_no_report(
 ) -> None:
     alone = save(trained, model.with_name("alone"), {TARGET: model.with_name("target-0.spacy")})
     for option, message in (
-        ("model", "--hidden model: expected NAME=MODEL, each name once"),
+        ("model", "--hidden model: expected NAME=MODEL or results.jsonl, each name once"),
         ("a=nowhere", "nowhere"),
         (f"a={alone}", f"{alone}: expected one transfer component that was trained on a target"),
     ):
@@ -224,5 +224,22 @@ def test_one_clear_error_and_no_report(
 def test_names_of_models() -> None:
     assert named_models(["a=x", "b=y=z"]) == {"a": "x", "b": "y=z"}
     for bad in (["a"], ["a="], ["=x"], ["a=x", "a=y"]):
-        with pytest.raises(ValueError, match=r"expected NAME=MODEL, each name once"):
+        with pytest.raises(ValueError, match=r"expected NAME=MODEL or results.jsonl, each name"):
             named_models(bad)
+
+
+def test_models_of_an_experiment(tmp_path: Path) -> None:
+    table = tmp_path / "small" / "results.jsonl"
+    write_rows([row("none", 0, 0.3, key="k1"), row("La-DTL", 0, 0.3, key="k2")], table)
+    model = tmp_path / "runs" / "k1" / "model-best"
+    model.mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"k2.model-best: no such pipeline: .* with --keep-models"):
+        named_models([str(table)])
+    model.parent.with_name("k2").joinpath("model-best").mkdir(parents=True)
+    both = {"none": str(model), "La-DTL": str(model.parent.with_name("k2") / "model-best")}
+    assert named_models(["a=x", str(table)]) == {"a": "x", **both}
+    with pytest.raises(ValueError, match="each name once"):
+        named_models(["none=x", str(table)])
+    write_rows([row("none", seed, 0.3, key=f"k{seed}") for seed in (1, 2)], table)
+    with pytest.raises(ValueError, match="expected one run a method; found more of none"):
+        named_models([str(table)])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import spacy
 
 from spacy_transfer.evaluation.significance import f1
 from spacy_transfer.experiments.engines import finish
@@ -145,6 +146,24 @@ def test_a_source_is_learned_once_and_before_its_targets(
     assert again[of_source] > before[of_source]
     [first, _] = read_rows([output / "retraining" / "results.jsonl"])
     assert first["test_score"] == pytest.approx(table[0]["test_score"])
+
+
+def test_models_that_are_asked_for_later_are_made_again(
+    two: Path, edit: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    edit("  - {target: aim, methods: [none], rates: [0.5], published: {none: 40}}\n", "")
+    output = tmp_path / "out"
+    assert experiment(two, "--output", output) == 0
+    [before] = rows(output)
+    assert experiment(two, "--output", output, "--keep-models") == 0
+    model = output / "runs" / before["key"] / "model-best"
+    assert spacy.load(model).pipe_names == ["transfer_ner"]
+    [after], written = rows(output), stamps(output)
+    assert after["test_score"] == before["test_score"]
+    for options in ([], ["--keep-models"]):
+        assert experiment(two, "--output", output, *options) == 0
+        assert stamps(output) == written
+    assert model.exists()
 
 
 def test_a_run_that_fails_leaves_the_others_alone(
