@@ -351,7 +351,7 @@ class TransferTagger(nn.Module):
             emissions, part.gold, lengths, cost=self.objective.cost, constraints=constraints
         )
         if part.part.weights is not None:
-            # Over the number of sentences all the same: a weight scales a learning rate.
+            # Over the number of sentences all the same: weights are to be what rates are under SGD.
             loss = loss * send(part.part.weights, loss.device)
         return loss.sum() / (part.part.total or len(loss))
 
