@@ -103,11 +103,14 @@ def table(cells: Sequence[Cell], differences: Differences) -> list[list[str]]:
     for (_, cell), found in differences.items():
         least_sure[cell] = max(found, least_sure.get(cell, found), key=lambda d: d.p)
     tested = any(cell in least_sure for cell in cells)
+    # From the method without transfer, the difference is the gain.
+    named = any(reference.sources for reference, _ in differences)
     published = any(cell.published is not None for cell in cells)
     chosen = any(cell.choices > 1 for cell in cells)
     lines = [
         _HEADER
-        + (["Difference", "p"] if tested else [])
+        + (["Difference"] if named else [])
+        + (["p"] if tested else [])
         + (["Vectors"] if chosen else [])
         + (_PUBLISHED if published else [])
     ]
@@ -121,9 +124,11 @@ def table(cells: Sequence[Cell], differences: Differences) -> list[list[str]]:
             _text(cell.mean),
             _text(cell.gain, signed=True),
         ]
+        sure = least_sure.get(cell)
+        if named:
+            line.append(_text(sure.points, signed=True) if sure else "")
         if tested:
-            sure = least_sure.get(cell)
-            line += [_text(sure.points, signed=True), _p_text(sure.p)] if sure else ["", ""]
+            line.append(_p_text(sure.p) if sure else "")
         if chosen:
             line.append(cell.vectors or "")
         if published:
@@ -158,11 +163,11 @@ def _note(differences: Differences, pivots: Sequence[Pivot]) -> str:
         return ""
     name = ", ".join(dict.fromkeys(reference.method for reference, _ in differences))
     of_p = (
-        f"Difference and p: from the method {name}, on the seeds that both have; of several, that "
-        f"with the largest p. p: two-sided, by a randomised paired test on test sentences "
-        f"({DRAWS:,} shuffles, all seeds of a sentence together), after Holm's correction for the "
-        f"{len(differences)} tests of this report. It speaks of these runs on other sentences; the "
-        f"intervals speak of other seeds."
+        f"Differences are from the method {name}, on the seeds that both have; of several, that "
+        f"with the largest p stands there. p: two-sided, by a randomised paired test on test "
+        f"sentences ({DRAWS:,} shuffles, all seeds of a sentence together), after Holm's "
+        f"correction for the {len(differences)} tests of this report. It speaks of these runs on "
+        f"other sentences; the intervals speak of other seeds."
     )
     if len(differences) > ALPHA * (DRAWS + 1):
         of_p += f" So many tests are more than {DRAWS:,} shuffles can decide: report fewer at once."

@@ -138,7 +138,7 @@ def test_p_values_and_a_table_of_methods_by_pairs(tested: Path) -> None:
     assert float(p_values[3]) > 0.05
     assert [cells(line)[-2] == "" for line in lines[2:7]] == [False, False, True, False, True]
     assert cells(lines[2])[-2].startswith("-")
-    assert lines[8].startswith("Difference and p: from the method La-DTL, ")
+    assert lines[8].startswith("Differences are from the method La-DTL, ")
     assert "Holm's correction for the 4 tests of this report. " in lines[8]
     assert " †: La-DTL better than every other method" in lines[8]
     assert lines[10:12] == ["## ents_f, labeling rate 0.1", ""]
