@@ -63,8 +63,7 @@ def random_crf(labels: int, scale: float) -> tuple[CRF, Tensor]:
     return crf, torch.randn(len(LENGTHS), 6, labels, dtype=torch.float64) * scale
 
 
-@pytest.mark.parametrize("some_barred", [False, True])
-@pytest.mark.parametrize("scale", [0.3, 3.0])
+@pytest.mark.parametrize(("scale", "some_barred"), [(0.3, False), (3.0, False), (1.0, True)])
 @pytest.mark.parametrize("scheme", ["BIOES", "BIO", None])
 def test_posteriors_are_sums_over_all_sequences(
     scheme: TagScheme | None, scale: float, some_barred: bool
