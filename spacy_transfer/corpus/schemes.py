@@ -151,6 +151,24 @@ def allowed(tags: Sequence[str], scheme: TagScheme | None) -> Allowed:
     )
 
 
+WHITE_SPACE, SENTENCE_START = 1, 2
+"""What a token may be, as bits. With both, only O is left to it."""
+
+
+def barred(tags: Sequence[str], scheme: TagScheme) -> npt.NDArray[np.bool_]:
+    """[4, labels]: the tags that a token of each kind cannot have, where no span begins or ends on
+    white space, or goes on from one sentence into the next.
+
+    Kind 0 is any other token. An `I-` of BIO may be the last of its span, so white space has none.
+    """
+    prefixes = np.array([_split(tag)[0] for tag in tags])
+    table = np.zeros((4, len(tags)), bool)
+    table[WHITE_SPACE] = ~np.isin(prefixes, ["", "I"] if scheme == "BIOES" else [""])
+    table[SENTENCE_START] = np.isin(prefixes, ["I", "E"])
+    table[WHITE_SPACE | SENTENCE_START] = prefixes != ""
+    return table
+
+
 class Continuing(NamedTuple):
     """How tags make up spans, tag by tag in the order of the tags given."""
 

@@ -133,4 +133,6 @@ def _judged(example: Example, layer: str, key: str) -> Iterator[tuple[float, boo
         for span, score in zip(group, group.attrs[SCORES], strict=True)
     }
     for span, right in judged_predictions(example, layer):
+        if (span.start, span.end) not in scores:  # an entity of a component before this one
+            continue
         yield scores[span.start, span.end], right

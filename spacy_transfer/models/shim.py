@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from thinc.api import ArgsKwargs, Optimizer, PyTorchShim, get_torch_default_device, xp2torch
+from thinc.api import ArgsKwargs, Optimizer, PyTorchShim, Shim, get_torch_default_device, xp2torch
 from torch import Tensor
 
 from spacy_transfer.models.device import default_device, require_device
@@ -199,7 +199,10 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
         self._adagrad = None
 
     def rebuild(self, blueprint: Blueprint) -> None:
-        """Change the network's shape; weights that both shapes have are kept."""
+        """Change the network's shape; weights that both shapes have are kept.
+
+        The shim gets a new id: by the old one, thinc's optimizers keep moments of the old shape.
+        """
         network = blueprint.build()
         old = self.network.state_dict()
         with torch.no_grad():
@@ -207,6 +210,9 @@ class TransferShim(PyTorchShim):  # type: ignore[misc]
                 if name in old:
                     weights[tuple(slice(n) for n in old[name].shape)] = old[name]
         self._take(blueprint, network, self._gazetteer, self.device)
+        with Shim.global_id_lock:
+            Shim.global_id += 1
+            self.id = Shim.global_id
 
     def predict(self, inputs: ArgsKwargs) -> Any:
         """Run the network in evaluation mode, and leave it there: threads may share it."""

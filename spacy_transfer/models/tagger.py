@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -31,7 +31,8 @@ class TaskDocs:
 
     `segments` asks for the posteriors of what is predicted. `total` counts the Docs of all
     processes where each has its share (None: these are all). `weights` scale the CRF losses of the
-    Docs (None: all are 1).
+    Docs (None: all are 1). `barred` are the tags that tokens cannot have in prediction, [tokens,
+    tags] of each Doc (None: they can have any).
     """
 
     task: str
@@ -40,6 +41,7 @@ class TaskDocs:
     segments: Segments | None = None
     total: int | None = None
     weights: list[float] | None = None
+    barred: list[NDArray[np.bool_]] | None = None
 
     def share(self) -> TaskDocs:
         """This process's part of them; ValueError where there is not one for each process."""
@@ -274,6 +276,7 @@ def _group(
                         partial=any((tags < 0).any() for tags in part.tags or ()),
                         total=part.total,
                         weights=None if part.weights is None else torch.tensor(part.weights),
+                        barred=_pad(part.barred, shim.device),
                     )
                     for part, of_part in zip(parts, split, strict=True)
                 ],
@@ -282,11 +285,13 @@ def _group(
     return batches
 
 
-def _pad(tags: list[NDArray[np.int64]] | None, device: torch.device) -> torch.Tensor | None:
-    if tags is None:
+def _pad(sequences: Sequence[NDArray[Any]] | None, device: torch.device) -> torch.Tensor | None:
+    """Sequences [length, ...] as [n, time, ...], 0 at padding."""
+    if sequences is None:
         return None
-    padded = np.zeros((len(tags), max(map(len, tags))), dtype=np.int64)
-    for row, sequence in zip(padded, tags, strict=True):
+    first, time = sequences[0], max(map(len, sequences))
+    padded = np.zeros((len(sequences), time, *first.shape[1:]), dtype=first.dtype)
+    for row, sequence in zip(padded, sequences, strict=True):
         row[: len(sequence)] = sequence
     return send(torch.from_numpy(padded), device)
 

@@ -123,6 +123,7 @@ class TaskPart:
         segments: how tags make up segments, where their posteriors are asked for beside the tags.
         total: how many sentences of the task all processes have together; None for n.
         weights: [n] of the CRF losses of the sentences, on the CPU; None where all are 1.
+        barred: [n, time, labels] tags that tokens cannot have; None where all can have any.
     """
 
     task: str
@@ -132,6 +133,7 @@ class TaskPart:
     segments: Segments | None = None
     total: int | None = None
     weights: Tensor | None = None
+    barred: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -307,6 +308,9 @@ class TransferTagger(nn.Module):
         task = part.part.task
         head = self.head(task)
         emissions = part.emissions(head, self.projections[task])
+        if part.part.barred is not None:
+            # What is -inf is on no path, as with constraints: whatever the other scores are.
+            emissions = emissions.masked_fill(part.part.barred, -math.inf)
         return head.crf, emissions, send(part.lengths, emissions.device)
 
     def _decode(self, part: TaggedPart) -> Decoded:

@@ -38,6 +38,7 @@ from spacy_transfer.models.tagger import (
 from spacy_transfer.models.tok2vec import initialize_tok2vec, require_device_of_tok2vec
 from spacy_transfer.models.vocabulary import Normalizer
 from spacy_transfer.nn.sharing import Sharing
+from spacy_transfer.pipeline.borders import kinds_of_tokens
 from spacy_transfer.pipeline.confidence import Confidence, Reading, reading_of, set_with_scores
 from spacy_transfer.pipeline.labels import match_labels
 from spacy_transfer.pipeline.network import build_network, read_gazetteer
@@ -224,11 +225,12 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         """What is predicted for each Doc; ValueError before there are labels and weights."""
         docs = list(docs)
         predicted = [Prediction(np.zeros(0, dtype=np.int64))] * len(docs)
-        segments = None
+        segments, keep_entities = None, self.task_layer == "ents"
         if self.confidence is not None:
             segments = self.task_tags(self.task).segments(self.temperature)
         for indices in _by_length([len(doc) for doc in docs]):
-            part = TaskDocs(self.task, [docs[i] for i in indices], segments=segments)
+            part = self._text([docs[i] for i in indices], keep_entities)
+            part = replace(part, segments=segments)
             output = self.model.predict(TaggerInput([part]))
             assert not isinstance(output, LossTerms)
             for i, prediction in zip(indices, output[self.task], strict=True):
@@ -248,11 +250,20 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
 
     def n_best(self, doc: Doc, n: int) -> list[Reading]:
         """The n most probable annotations of a whole Doc, the best first; fewer where there are
-        fewer. The Doc stays as it is. ValueError for n below 1."""
+        fewer. The Doc stays as it is, and entities that it has are not looked at. ValueError for n
+        below 1."""
         if not len(doc):
             return [Reading([], 1.0)]
-        [found] = n_best(self.model, TaskDocs(self.task, [doc]), n, self.temperature)
+        [found] = n_best(self.model, self._text([doc], False), n, self.temperature)
         return [reading_of(doc, self.task_layer, self.tag_names(tags), p) for tags, p in found]
+
+    def _text(self, docs: list[Doc], keep_entities: bool) -> TaskDocs:
+        """Docs to be tagged, none of them empty, with the tags that their tokens cannot have."""
+        table = self.task_tags(self.task).barred()
+        kinds = None if table is None else kinds_of_tokens(docs, keep_entities)
+        if table is None or kinds is None:
+            return TaskDocs(self.task, docs)
+        return TaskDocs(self.task, docs, barred=[table[of_doc] for of_doc in kinds])
 
     def tag_names(self, ids: TagIds) -> list[str]:
         """The tags behind predicted ids."""
@@ -311,6 +322,9 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
 
     def _tagged_as(self, task: str, examples: list[Example]) -> list[Example]:
         docs = [example.predicted.copy() for example in examples]
+        if self.layer_of(task) == "ents":
+            for doc in docs:  # the target's entities would stay
+                doc.set_ents([], default="missing")
         before, self.task = self.task, task
         try:
             self.set_annotations(docs, self.predict(docs))

@@ -10,7 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from spacy_transfer.corpus.label_map import matched_labels
-from spacy_transfer.corpus.schemes import OUTSIDE, TagScheme, allowed, continuing, tags_of
+from spacy_transfer.corpus.schemes import (
+    OUTSIDE,
+    TagScheme,
+    allowed,
+    barred,
+    continuing,
+    tags_of,
+)
 from spacy_transfer.nn.batch import Segments
 from spacy_transfer.nn.crf import Constraints
 
@@ -82,6 +89,11 @@ class TaskTags:
             return Segments(all_tags, never, temperature)
         inside, continues = map(torch.from_numpy, continuing(self._head_tags))
         return Segments(inside, continues, temperature)
+
+    def barred(self) -> NDArray[np.bool_] | None:
+        """The tags of the head that each kind of token cannot have, as `schemes.barred`; None for
+        plain tags."""
+        return None if self.scheme is None else barred(self._head_tags, self.scheme)
 
     def constraints(self) -> Constraints:
         """What decoding allows: the scheme's transitions between the task's own tags."""

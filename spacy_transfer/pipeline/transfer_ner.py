@@ -12,7 +12,7 @@ from spacy_transfer.pipeline.base import TransferPipe
 
 
 class TransferNer(TransferPipe):
-    """Sets `doc.ents`; entities that were there before are replaced."""
+    """Adds to `doc.ents`: entities that were there before stay, ours are found around them."""
 
 
 def score_entities(examples: Iterable[Example], **cfg: Any) -> dict[str, Any]:  # noqa: ARG001

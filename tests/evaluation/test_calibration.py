@@ -85,6 +85,18 @@ def test_the_temperature_with_the_least_loss(
     )
 
 
+def test_entities_of_another_component_are_not_judged(
+    sure: tuple[Language, TransferPipe, TaskCorpus],
+) -> None:
+    nlp, pipe, corpus = sure
+    ruler = nlp.add_pipe("entity_ruler", before="transfer_ner")
+    ruler.add_patterns([{"label": "OTHER", "pattern": "Paris"}])
+    docs = list(nlp.pipe(example.predicted for example in corpus(nlp)))
+    others = sum(ent.label_ == "OTHER" for doc in docs for ent in doc.ents)
+    assert others > 0
+    assert len(judge(nlp, pipe, corpus).scores) == sum(len(doc.ents) for doc in docs) - others
+
+
 def test_the_temperature_changes_probabilities_and_not_what_is_predicted(
     sure: tuple[Language, TransferPipe, TaskCorpus],
 ) -> None:

@@ -222,6 +222,19 @@ def test_rebuilding_keeps_the_weights() -> None:
         ), name
 
 
+def test_an_optimizer_of_thinc_goes_on_after_rebuilding(nlp: Language) -> None:
+    model, optimizer = make_model(), Adam(0.01)
+    begin(model, nlp)
+    model.finish_update(optimizer)
+    shim(model).rebuild(BLUEPRINT.with_tasks({"target": 5, "source": 4}))
+    first = begin(model, nlp)
+    model.finish_update(optimizer)
+    for _ in range(30):
+        last = begin(model, nlp)
+        model.finish_update(optimizer)
+    assert last < first / 2
+
+
 @pytest.mark.parametrize(
     "blueprint",
     [BLUEPRINT, TC, replace(BLUEPRINT, projection="domain-mask")],

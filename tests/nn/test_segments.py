@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spacy_transfer.corpus.schemes import TagScheme, allowed, decode, tags_of
+from spacy_transfer.corpus.schemes import TagScheme, allowed, barred, decode, tags_of
 from spacy_transfer.nn.batch import Segments
 from spacy_transfer.nn.crf import CRF, Constraints
 from spacy_transfer.nn.kernels.chain import summing
@@ -63,13 +63,19 @@ def random_crf(labels: int, scale: float) -> tuple[CRF, Tensor]:
     return crf, torch.randn(len(LENGTHS), 6, labels, dtype=torch.float64) * scale
 
 
-@pytest.mark.parametrize("scale", [0.3, 3.0])
+@pytest.mark.parametrize(("scale", "some_barred"), [(0.3, False), (3.0, False), (1.0, True)])
 @pytest.mark.parametrize("scheme", ["BIOES", "BIO", None])
-def test_posteriors_are_sums_over_all_sequences(scheme: TagScheme | None, scale: float) -> None:
+def test_posteriors_are_sums_over_all_sequences(
+    scheme: TagScheme | None, scale: float, some_barred: bool
+) -> None:
     names, segments, constraints = setting(scheme)
     seen = 0
     for _ in range(4):
         crf, emissions = random_crf(len(names), scale)
+        if some_barred and scheme is not None:
+            kinds = torch.randint(4, emissions.shape[:2]) * (torch.rand(emissions.shape[:2]) < 0.3)
+            table = torch.from_numpy(barred(names, scheme))
+            emissions = emissions.masked_fill(table[kinds], -torch.inf)
         lengths = torch.tensor(LENGTHS)
         tags = crf.decode(emissions, lengths, constraints)
         found = segment_posteriors(crf, emissions, tags, lengths, segments, constraints)

@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from spacy_transfer.corpus.schemes import TagScheme, allowed, decode, encode, tags_of
+from spacy_transfer.corpus.schemes import (
+    SENTENCE_START,
+    WHITE_SPACE,
+    TagScheme,
+    allowed,
+    barred,
+    decode,
+    encode,
+    tags_of,
+)
 from spacy_transfer.nn.crf import CRF, Constraints
 from spacy_transfer.nn.kernels import chain
 from spacy_transfer.nn.n_best import n_best
@@ -60,6 +69,41 @@ def test_every_sequence_is_valid(monkeypatch: pytest.MonkeyPatch, kernels: bool)
             assert not invalid(tags, of_few, names, scheme)
         count += len(lengths) + 2 * len(few)
     assert count > 50_000  # of each implementation
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_no_tag_is_one_that_its_token_cannot_have(
+    monkeypatch: pytest.MonkeyPatch, kernels: bool
+) -> None:
+    if not kernels:
+        monkeypatch.setattr(chain, "maximising", lambda *_: None)
+        monkeypatch.setattr(chain, "summing", lambda *_: None)
+    torch.manual_seed(int(kernels))
+    spans = 0
+    lengths = LENGTHS.repeat(5)
+    for scheme, labels, scale, dtype in ROUNDS:
+        names = tags_of([f"L{i}" for i in range(labels)], scheme)
+        constraints = Constraints(*map(torch.from_numpy, allowed(names, scheme)))
+        crf = CRF(len(names)).to(dtype)
+        for parameter in crf.parameters():
+            torch.nn.init.uniform_(parameter, -1, 1).data.mul_(scale)
+        emissions = scale * (2 * torch.rand(len(lengths), 20, len(names), dtype=dtype) - 1)
+        kinds = torch.randint(4, emissions.shape[:2]) * (torch.rand(emissions.shape[:2]) < 0.4)
+        barred_here = torch.from_numpy(barred(names, scheme))[kinds]
+        emissions = emissions.masked_fill(barred_here, -math.inf)
+        several, _ = n_best(crf, emissions, lengths, 2, constraints)
+        for tags in (crf.decode(emissions, lengths, constraints), *several.unbind(1)):
+            assert not invalid(tags, lengths, names, scheme)
+            for row, of_row, length in zip(tags, kinds.tolist(), lengths.tolist(), strict=True):
+                found = decode([names[tag] for tag in row[:length].tolist()])
+                spans += len(found)
+                for start, end, _ in found:
+                    inside = of_row[start:end]
+                    assert not inside[0] & WHITE_SPACE
+                    assert not inside[-1] & WHITE_SPACE
+                    assert not any(kind & SENTENCE_START for kind in inside[1:])
+                    assert WHITE_SPACE | SENTENCE_START not in inside
+    assert spans > 10_000
 
 
 @pytest.mark.parametrize("kernels", [True, False])

@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.models.tagger import shim_of
-from tests.conftest import LABEL_MAP, add_small_ner, examples, sentences
+from tests.conftest import LABEL_MAP, add_small_ner, examples
 
 
 @pytest.mark.parametrize("task", [TARGET, "source"])
@@ -18,7 +18,7 @@ def test_the_crf_reads_these_states(trained: Language, task: str) -> None:
     pipe = trained.get_pipe("transfer_ner")
     network = shim_of(pipe.model).network.train()  # what follows is without dropout all the same
     network.set_dropout(0.9)
-    docs = [*sentences(trained, task, 9), Doc(trained.vocab)]
+    docs = [*(example.predicted for example in examples(trained, task, 9)), Doc(trained.vocab)]
     states = pipe.hidden(docs, task)
     assert [of_doc.shape for of_doc in states] == [(len(doc), 24) for doc in docs]
     head = network.head(task)

@@ -18,6 +18,7 @@ import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
+from thinc.api import Adam, Optimizer
 
 from spacy_transfer.corpus.marks import TARGET, mark, mark_weight
 from spacy_transfer.models.optimizer import adagrad
@@ -293,7 +294,11 @@ def test_target_cannot_be_dropped(trained: Language) -> None:
         trained.get_pipe("transfer_ner").drop_task(TARGET)
 
 
-def test_added_label_keeps_predictions_and_can_be_learned(trained: Language) -> None:
+@pytest.mark.parametrize("optimizer", [adagrad(0.1), Adam(0.05)], ids=["AdaGrad", "Adam"])
+def test_added_label_keeps_predictions_and_can_be_learned(
+    trained: Language, optimizer: Optimizer
+) -> None:
+    trained.update(examples(trained, TARGET, 3), sgd=optimizer)  # it has seen the old shape
     pipe = trained.get_pipe("transfer_ner")
     before = weights(trained)
     assert pipe.add_label("thing") == 1
@@ -303,7 +308,6 @@ def test_added_label_keeps_predictions_and_can_be_learned(trained: Language) -> 
     assert len(grown) == len(before["heads.target.emission.weight"]) + 4
     assert torch.equal(grown[:-4], before["heads.target.emission.weight"])
     example = Example.from_dict(trained.make_doc("we met a lamp"), {"entities": [(9, 13, "thing")]})
-    optimizer = adagrad(0.1)
     for _ in range(20):
         trained.update([example], sgd=optimizer, losses={})
     assert entities(trained("we met a lamp")) == [(3, 4, "thing")]
