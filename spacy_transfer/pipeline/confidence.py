@@ -20,7 +20,7 @@ from spacy_transfer.corpus.schemes import decode
 
 SCORES, BELOW, LAYER = "scores", "below", "layer"
 _NAME = "confidence"
-_Place = tuple[int, int, int]  # start, end and label
+_Place = tuple[int, int, int]  # start and end character, which stay when tokens merge, and label
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def confidence_of_tag(token: Token) -> float | None:
         return None
     groups = token.doc.spans.items()
     keys = [key for key, group in groups if group.attrs.get(LAYER) == "tag"]
-    return _last_score(token.doc, keys, (token.i, token.i + 1, token.tag))
+    return _last_score(token.doc, keys, (token.idx, token.idx + len(token), token.tag))
 
 
 def register() -> None:
@@ -178,7 +178,10 @@ def _last_score(doc: Doc, keys: Sequence[str], wanted: _Place) -> float | None:
     for key in reversed(keys):
         scores = doc.spans[key].attrs.get(SCORES)
         if scores is not None:
-            number = _number(doc, key, wanted)
+            try:
+                number = _number(doc, key, wanted)
+            except IndexError:  # tokens were merged, and spaCy cannot read the group any more
+                continue
             if number is not None and number < len(scores):
                 return float(scores[number])
     return None
@@ -212,4 +215,4 @@ def _index(group: SpanGroup) -> _Index:
 
 
 def _place(span: Span) -> _Place:
-    return span.start, span.end, span.label
+    return span.start_char, span.end_char, span.label

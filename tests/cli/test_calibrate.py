@@ -71,7 +71,8 @@ def test_one_of_two_components(
 ) -> None:
     model, output = tmp_path / "model", tmp_path / "calibrated"
     # The second one finds nothing, and so takes back the entities of the first one.
-    trained.add_pipe("transfer_ner", name="second", source=trained)
+    trained.to_disk(model)
+    trained.add_pipe("transfer_ner", name="second", source=spacy.load(model))
     pipe = trained.get_pipe("second")
     with torch.no_grad():
         shim_of(pipe.model).network.head(TARGET).emission.bias[0] = 100.0  # O

@@ -298,6 +298,18 @@ def test_scores_are_those_of_the_group_as_it_is_now(nlp: Language) -> None:
     assert third._.confidence is None
 
 
+def test_merged_tokens_have_no_score_of_others(nlp: Language) -> None:
+    doc = Doc(nlp.vocab, words=["a", "b", "c", "d", "e"])
+    tags = ["B-A", "E-A", "S-A", "S-A", "O"]
+    set_with_scores(doc, "ents", tags, [0.1, 0, 0.2, 0.3, 0], "ner", Confidence())
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[0:2])
+    assert [(ent.start, ent._.confidence) for ent in doc.ents] == [(0, 0.1), (1, 0.2), (2, 0.3)]
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[2:4])
+    assert [ent._.confidence for ent in doc.ents][:2] in ([0.1, 0.2], [None, None])
+
+
 def test_a_long_doc_is_looked_through_once(nlp: Language, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = []
     place = confidence._place
