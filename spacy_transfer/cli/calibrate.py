@@ -20,6 +20,9 @@ def calibrate(
     test: Annotated[
         Path | None, typer.Option(help="Another .spacy file, on which nothing is fitted.")
     ] = None,
+    component: Annotated[
+        str | None, typer.Option(help="Which component, of a pipeline with several.")
+    ] = None,
     gpu_id: GpuId = -1,
     code: Code = None,
 ) -> None:
@@ -40,7 +43,7 @@ def calibrate(
             judge,
         )
         from spacy_transfer.models.device import use_gpu
-        from spacy_transfer.pipeline.components import transfer_pipes
+        from spacy_transfer.pipeline.components import the_transfer_pipe
 
         try:
             from spacy_transfer.evaluation.reliability import reliability_diagram
@@ -54,10 +57,7 @@ def calibrate(
         import_code(code)
         use_gpu(gpu_id)
         nlp = spacy.load(model)
-        pipes = transfer_pipes(nlp)
-        if len(pipes) != 1:
-            raise ValueError(f"{model}: expected one transfer component; found {len(pipes)}")
-        [pipe] = pipes
+        pipe = the_transfer_pipe(nlp, model, component)
         corpus = task_corpus(dev, pipe.task_layer)
         judged = {}
         if test is not None:

@@ -72,12 +72,14 @@ def calibrate(nlp: Language, pipe: TransferPipe, corpus: TaskCorpus) -> Calibrat
 
 
 def judge(nlp: Language, pipe: TransferPipe, corpus: TaskCorpus) -> Judged:
-    """What a component predicts for a corpus, with probabilities, against its gold."""
-    kept, pipe.confidence = pipe.confidence, Confidence()
-    try:
+    """What a component predicts for a corpus, with probabilities, against its gold.
+
+    Components after it in the pipeline are left out: they may write where it has written.
+    """
+    pipes = [component for _, component in nlp.pipeline]
+    after = nlp.pipe_names[pipes.index(pipe) + 1 :]
+    with pipe.use_confidence(Confidence()), nlp.select_pipes(disable=after):
         examples = predicted(nlp, corpus(nlp))
-    finally:
-        pipe.confidence = kept
     key = corpus.layer.partition(":")[2] or pipe.name
     pairs = [pair for example in examples for pair in _judged(example, corpus.layer, key)]
     scores, right = zip(*pairs, strict=True) if pairs else ((), ())

@@ -4,8 +4,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
 
-from spacy_transfer.corpus.annotate import set_tags
 from spacy_transfer.corpus.gold import check_layer, gold_tags
 from spacy_transfer.corpus.label_map import matched_labels
 from spacy_transfer.corpus.marks import TARGET, task_of, weight_of
@@ -39,7 +40,14 @@ from spacy_transfer.models.tok2vec import initialize_tok2vec, require_device_of_
 from spacy_transfer.models.vocabulary import Normalizer
 from spacy_transfer.nn.sharing import Sharing
 from spacy_transfer.pipeline.borders import kinds_of_tokens
-from spacy_transfer.pipeline.confidence import Confidence, Reading, reading_of, set_with_scores
+from spacy_transfer.pipeline.confidence import (
+    Confidence,
+    Reading,
+    reading_of,
+    register,
+    set_with_scores,
+    set_without_scores,
+)
 from spacy_transfer.pipeline.labels import match_labels
 from spacy_transfer.pipeline.network import build_network, read_gazetteer
 from spacy_transfer.pipeline.scoring import score_layer
@@ -96,7 +104,9 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         self.name = name
         self.scorer = scorer
         self.layer = layer
-        self.confidence = confidence
+        self._confidence = confidence
+        if confidence is not None:
+            register()
         self.cfg: dict[str, Any] = {
             "tag_scheme": tag_scheme,
             "task": TARGET,
@@ -219,6 +229,36 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         sources = [task for task in tasks if task != TARGET]
         return Sharing.of(TARGET, self.model.attrs["sharing"], sources)
 
+    # Confidence
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """What is done with the posterior probabilities of spans; None where they are not computed.
+
+        A setting of the config, which is saved with the pipeline: AttributeError when set here.
+        """
+        return self._confidence
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, but none that would seem to be a setting of the config and is not."""
+        if name in ("confidence", "threshold", "below"):
+            raise AttributeError(
+                f"{name} of {self.name!r} is a setting of its config: give it to spacy.load(..., "
+                f"config={{'components.{self.name}.{name}': ...}}), or try it in use_confidence"
+            )
+        super().__setattr__(name, value)
+
+    @contextmanager
+    def use_confidence(self, confidence: Confidence | None) -> Iterator[None]:
+        """Have another `confidence` for what is tagged within; nothing of it is saved."""
+        if confidence is not None:
+            register()
+        before, self._confidence = self._confidence, confidence
+        try:
+            yield
+        finally:
+            self._confidence = before
+
     # Prediction
 
     def predict(self, docs: Iterable[Doc]) -> list[Prediction]:
@@ -243,7 +283,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         for doc, (ids, posteriors) in zip(docs, scores, strict=True):
             tags = self.tag_names(ids)
             if self.confidence is None:
-                set_tags(doc, layer, tags)
+                set_without_scores(doc, layer, tags, self.name)
             else:
                 of_tokens = [] if posteriors is None else posteriors.tolist()
                 set_with_scores(doc, layer, tags, of_tokens, self.name, self.confidence)
@@ -251,7 +291,13 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
     def n_best(self, doc: Doc, n: int) -> list[Reading]:
         """The n most probable annotations of a whole Doc, the best first; fewer where there are
         fewer. The Doc stays as it is, and entities that it has are not looked at. ValueError for n
-        below 1."""
+        below 1, or that is no whole number."""
+        try:
+            n = index(n)
+        except TypeError as error:
+            raise ValueError(f"n must be a whole number; found {n!r}") from error
+        if n < 1:
+            raise ValueError(f"n must be at least 1; found {n}")
         if not len(doc):
             return [Reading([], 1.0)]
         [found] = n_best(self.model, self._text([doc], False), n, self.temperature)

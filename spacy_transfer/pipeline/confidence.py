@@ -1,21 +1,26 @@
-"""`span._.confidence`: how sure a component is of a span.
+"""`span._.confidence` and `token._.confidence`: how sure a component is of a span, or of a tag.
 
 Scores are where spaCy keeps those of span groups, in `attrs["scores"]`, and survive a DocBin.
 """
 
 from __future__ import annotations
 
+import warnings
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span, SpanGroup, Token
 
 from spacy_transfer.corpus.annotate import set_spans, set_tags
 from spacy_transfer.corpus.schemes import Span as Found
 from spacy_transfer.corpus.schemes import decode
 
-SCORES, BELOW = "scores", "below"
+SCORES, BELOW, LAYER = "scores", "below", "layer"
+_NAME = "confidence"
+_Place = tuple[int, int, int]  # start and end character, which stay when tokens merge, and label
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,21 @@ class Confidence:
         if self.below not in ("drop", "mark"):
             raise ValueError(f"below must be drop or mark; found {self.below!r}")
 
+    @classmethod
+    def of_settings(
+        cls, name: str, confidence: bool, threshold: float, below: Literal["drop", "mark"]
+    ) -> Confidence | None:
+        """What the settings of a component come to. ValueError for those that have no effect
+        without `confidence = true`."""
+        given = cls(threshold, below)
+        if confidence:
+            return given
+        if given != cls():
+            raise ValueError(
+                f"threshold = {threshold:g} and below = {below} of {name!r} need confidence = true"
+            )
+        return None
+
 
 def set_with_scores(
     doc: Doc,
@@ -55,7 +75,7 @@ def set_with_scores(
         layer: `ents`, `tag` or `spans:KEY`; in the last case the group is that of the layer.
         tags: valid tags.
         scores: [tokens] the score of each span at its first token.
-        key: of the span group otherwise.
+        key: of the span group otherwise. It becomes the last one of the Doc.
         confidence: which spans are left out, of the layer and of the group, or marked in its
             `attrs["below"]`.
     """
@@ -68,12 +88,25 @@ def set_with_scores(
         set_spans(doc, layer, kept)
         key = layer.partition(":")[2] or key
     of_kept = [float(scores[start]) for start, _, _ in kept]
+    doc.spans.pop(key, None)  # who writes last comes last
     doc.spans[key] = SpanGroup(
         doc,
         name=key,
         spans=[Span(doc, start, end, label=label) for start, end, label in kept],
-        attrs={SCORES: of_kept, BELOW: [score < threshold for score in of_kept]},
+        attrs={
+            SCORES: of_kept,
+            BELOW: [score < threshold for score in of_kept],
+            LAYER: layer,
+        },
     )
+
+
+def set_without_scores(doc: Doc, layer: str, tags: Sequence[str], key: str) -> None:
+    """Set a layer from a tag for each token, and forget the group that `set_with_scores` has set
+    before: its scores are of what was found then."""
+    if key in doc.spans and LAYER in doc.spans[key].attrs:
+        del doc.spans[key]
+    set_tags(doc, layer, tags)
 
 
 class Reading(NamedTuple):
@@ -95,15 +128,91 @@ def _found(layer: str, tags: Sequence[str]) -> list[Found]:
 
 
 def confidence_of(span: Span) -> float | None:
-    """The score of a span in the first span group that has one for its place and label."""
-    for group in span.doc.spans.values():
-        for other, score in zip(group, group.attrs.get(SCORES, ()), strict=False):
-            if (other.start, other.end, other.label) == (span.start, span.end, span.label):
-                return float(score)
-    return None
+    """The score that the component which wrote last has given to this span with this label.
+
+    None where none has. Scores that spaCy's own components leave in span groups count too.
+    """
+    return _last_score(span.doc, list(span.doc.spans), _place(span))
+
+
+def confidence_of_tag(token: Token) -> float | None:
+    """The score of the tag that a token has; None where no component has given one.
+
+    An entity has its score as a span: one of its tokens has none of its own.
+    """
+    if not token.tag:
+        return None
+    groups = token.doc.spans.items()
+    keys = [key for key, group in groups if group.attrs.get(LAYER) == "tag"]
+    return _last_score(token.doc, keys, (token.idx, token.idx + len(token), token.tag))
 
 
 def register() -> None:
-    """Make `span._.confidence` known, unless something else goes by that name."""
-    if not Span.has_extension("confidence"):
-        Span.set_extension("confidence", getter=confidence_of)
+    """Make `span._.confidence` and `token._.confidence` known, as a component with confidence does
+    when it is made: call it to read Docs where there is none. A name that another extension has
+    stays with that, with a warning."""
+    for of, getter in ((Span, confidence_of), (Token, confidence_of_tag)):
+        if not of.has_extension(_NAME):
+            of.set_extension(_NAME, getter=getter)
+        elif of.get_extension(_NAME)[2] is not getter:
+            what = of.__name__.lower()
+            warnings.warn(
+                f"{what}._.{_NAME} is another extension already: {getter.__module__}."
+                f"{getter.__name__}({what}) gives the confidence of spacy-transfer",
+                stacklevel=2,
+            )
+
+
+class _Index(NamedTuple):
+    """Where in a group of so many spans each of them was, by its place and label."""
+
+    group: SpanGroup
+    size: int
+    numbers: dict[_Place, int]
+
+
+_indices: WeakKeyDictionary[Doc, dict[str, _Index]] = WeakKeyDictionary()
+
+
+def _last_score(doc: Doc, keys: Sequence[str], wanted: _Place) -> float | None:
+    for key in reversed(keys):
+        scores = doc.spans[key].attrs.get(SCORES)
+        if scores is not None:
+            try:
+                number = _number(doc, key, wanted)
+            except IndexError:  # tokens were merged, and spaCy cannot read the group any more
+                continue
+            if number is not None and number < len(scores):
+                return float(scores[number])
+    return None
+
+
+def _number(doc: Doc, key: str, wanted: _Place) -> int | None:
+    """Which span of a group is at a place, in constant time, or else that of a binary search.
+
+    A group can change without a word, so what the index says is held against the group.
+    """
+    group = doc.spans[key]
+    of_doc = _indices.setdefault(doc, {})
+    index = of_doc.get(key)
+    if index is None or index.group is not group or index.size != len(group):
+        index = of_doc[key] = _index(group)
+    number = index.numbers.get(wanted)
+    if number is None:
+        # Perhaps one that was put in the place of another: groups are in the order of the text.
+        number = bisect_left(group, wanted, key=_place)
+        return number if number < len(group) and _place(group[number]) == wanted else None
+    if _place(group[number]) != wanted:
+        index = of_doc[key] = _index(group)
+        return index.numbers.get(wanted)
+    return number
+
+
+def _index(group: SpanGroup) -> _Index:
+    places = [_place(span) for span in group]
+    numbers = {place: number for number, place in reversed([*enumerate(places)])}
+    return _Index(group, len(places), numbers)
+
+
+def _place(span: Span) -> _Place:
+    return span.start_char, span.end_char, span.label

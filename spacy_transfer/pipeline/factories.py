@@ -13,7 +13,7 @@ from spacy.language import Language
 from spacy.pipeline import Pipe
 from thinc.api import Model
 
-from spacy_transfer.pipeline.confidence import Confidence, register
+from spacy_transfer.pipeline.confidence import Confidence
 
 DEFAULT_MODEL = {
     "@architectures": "spacy_transfer.TransferTagger.v1",
@@ -22,13 +22,12 @@ DEFAULT_MODEL = {
     "objective": {"@architectures": "spacy_transfer.Objective.v1"},
 }
 CONFIDENCE = {"confidence": False, "threshold": 0.0, "below": "drop"}
-
-register()
+SCORES = ["doc.spans", "span._.confidence"]
 
 
 @Language.factory(  # type: ignore[untyped-decorator]
     "transfer_ner",
-    assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type", *SCORES],
     default_config={
         "model": DEFAULT_MODEL,
         "tag_scheme": "BIOES",
@@ -56,8 +55,10 @@ def make_transfer_ner(
         tag_scheme: how spans become tags: `BIOES` or `BIO`.
         scorer: scores predicted against reference Docs.
         confidence: whether predictions come with their posterior probabilities.
-        threshold: spans of a lower probability are below it.
+        threshold: spans of a lower probability are below it. Needs `confidence`, as `below` does.
         below: whether these are dropped (`drop`), or only marked (`mark`).
+
+    Raises ValueError for a threshold, or `mark`, without `confidence`.
     """
     from spacy_transfer.pipeline.transfer_ner import TransferNer
 
@@ -68,13 +69,13 @@ def make_transfer_ner(
         layer="ents",
         tag_scheme=tag_scheme,
         scorer=scorer,
-        confidence=Confidence(threshold, below) if confidence else None,
+        confidence=Confidence.of_settings(name, confidence, threshold, below),
     )
 
 
 @Language.factory(  # type: ignore[untyped-decorator]
     "transfer_tagger",
-    assigns=["token.tag"],
+    assigns=["token.tag", *SCORES, "token._.confidence"],
     default_config={
         "model": DEFAULT_MODEL,
         "tag_scheme": "BIOES",
@@ -103,13 +104,13 @@ def make_transfer_tagger(
         layer="tag",
         tag_scheme=tag_scheme,
         scorer=scorer,
-        confidence=Confidence(threshold, below) if confidence else None,
+        confidence=Confidence.of_settings(name, confidence, threshold, below),
     )
 
 
 @Language.factory(  # type: ignore[untyped-decorator]
     "transfer_chunker",
-    assigns=["doc.spans"],
+    assigns=[*SCORES],
     default_config={
         "model": DEFAULT_MODEL,
         "spans_key": "chunks",
@@ -149,5 +150,5 @@ def make_transfer_chunker(
         spans_key=spans_key,
         tag_scheme=tag_scheme,
         scorer=scorer,
-        confidence=Confidence(threshold, below) if confidence else None,
+        confidence=Confidence.of_settings(name, confidence, threshold, below),
     )

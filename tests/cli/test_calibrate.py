@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import spacy
+import torch
 from spacy.language import Language
 
 from spacy_transfer.corpus.marks import TARGET
+from spacy_transfer.models.tagger import shim_of
 from tests.cli.running import exit_code
 from tests.conftest import blank
 
@@ -42,7 +44,7 @@ def test_what_cannot_be_calibrated(
     blank().to_disk(tmp_path / "blank")
     dev, output = corpus_files(TARGET, 2), tmp_path / "out"
     assert run(tmp_path / "blank", dev, "--output", output) == 1
-    assert "blank: expected one transfer component; found 0" in capsys.readouterr().err
+    assert "blank: expected one transfer component; found none" in capsys.readouterr().err
     assert not output.exists()
 
 
@@ -59,3 +61,32 @@ def test_nothing_but_a_pipeline_is_replaced(
     message = f"error: {model.parent}: exists, and is no spaCy pipeline directory to replace\n"
     assert capsys.readouterr().err == message
     assert spacy.load(model).pipe_names == ["transfer_ner"]
+
+
+def test_one_of_two_components(
+    trained: Language,
+    corpus_files: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, output = tmp_path / "model", tmp_path / "calibrated"
+    # The second one finds nothing, and so takes back the entities of the first one.
+    trained.to_disk(model)
+    trained.add_pipe("transfer_ner", name="second", source=spacy.load(model))
+    pipe = trained.get_pipe("second")
+    with torch.no_grad():
+        shim_of(pipe.model).network.head(TARGET).emission.bias[0] = 100.0  # O
+    trained.to_disk(model)
+    assert not spacy.load(model)("Ann Lee lives in Rome now").ents
+    dev = corpus_files(TARGET, 10, seed=1)
+    assert run(model, dev, "--output", output) == 1
+    message = "model: expected one transfer component, or --component; found transfer_ner, second\n"
+    assert message in capsys.readouterr().err
+    assert run(model, dev, "--output", output, "--component", "third") == 1
+    message = "model: no transfer component 'third'; found transfer_ner, second\n"
+    assert message in capsys.readouterr().err
+    assert not output.exists()
+    assert run(model, dev, "--output", output, "--component", "transfer_ner") == 0
+    nlp = spacy.load(output)
+    assert nlp.get_pipe("transfer_ner").temperature != 1.0
+    assert nlp.get_pipe("second").temperature == 1.0

@@ -7,6 +7,7 @@ from spacy import displacy
 from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 
+from spacy_transfer.pipeline.confidence import Confidence, set_with_scores
 from spacy_transfer.pipeline.rendering import with_confidence
 
 
@@ -39,3 +40,24 @@ def test_other_groups(doc: Doc) -> None:
     doc.spans.clear()
     with pytest.raises(ValueError, match="a span group with scores; found none: a component"):
         with_confidence(doc)
+
+
+def test_the_entities_before_tags_and_chunks(nlp: Language) -> None:
+    doc = Doc(nlp.vocab, words=["Ann", "left", "Rome"])
+    sure, threshold = Confidence(), Confidence(0.5, "mark")
+    set_with_scores(doc, "ents", ["S-person", "O", "S-place"], [0.9, 0, 0.4], "ner", threshold)
+    set_with_scores(doc, "tag", ["NN", "VB", "NN"], [0.1, 0.2, 0.3], "tagger", sure)
+    set_with_scores(doc, "spans:chunks", ["S-NP", "O", "S-place"], [0.5, 0, 0.6], "x", sure)
+    html = displacy.render(with_confidence(doc), style="ent", manual=True, jupyter=False)
+    marks = re.findall(r"<mark.*?>(.*?)</mark>", html, re.DOTALL)
+    texts = [re.sub(r"<.*?>", "", mark).split() for mark in marks]
+    assert texts == [["Ann", "person", "0.90"], ["Rome", "place", "0.40", "below"]]
+    # Of two components, what the last one has found is in doc.ents.
+    set_with_scores(doc, "ents", ["S-person", "O", "S-place"], [0.7, 0, 0.8], "second", sure)
+    params = [ent["params"]["kb_link"] for ent in with_confidence(doc)["ents"]]
+    assert ["0.70" in params[0], "0.80" in params[1]] == [True, True]
+    # No entity is none to draw, and no reason to draw tags.
+    set_with_scores(doc, "ents", ["O", "O", "O"], [0, 0, 0], "second", sure)
+    del doc.spans["ner"]
+    assert with_confidence(doc)["ents"] == []
+    assert len(with_confidence(doc, "tagger")["ents"]) == 3

@@ -180,8 +180,8 @@ def test_learns_and_survives_the_disk(
         assert state.any()
     [best, *_] = tagger(loaded).n_best(found[0], 2)
     assert [(s.start, s.end) for s in best.spans] == [(e.start, e.end) for e in found[0].ents]
-    tagger(loaded).confidence = Confidence()
-    [sure] = loaded.pipe(texts(loaded)[:1])
+    with tagger(loaded).use_confidence(Confidence()):
+        [sure] = loaded.pipe(texts(loaded)[:1])
     assert len(sure.spans["transfer_ner"].attrs["scores"]) == len(found[0].ents)
     assert shim_of(tagger(loaded).model).blueprint == shim_of(tagger(nlp).model).blueprint
 
