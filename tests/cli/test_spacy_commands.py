@@ -159,6 +159,15 @@ def test_debug_data(files: Files, tmp_path: Path) -> None:
     assert "10 evaluation docs" in printed
 
 
+def test_debug_model(files: Files, tmp_path: Path) -> None:
+    filled = tmp_path / "filled.cfg"
+    call("init", "fill-config", SMALL_CONFIG, filled)
+    printed = call("debug", "model", filled, COMPONENT, "--print-step3", *files.options)
+    assert "Initialized the model with the training corpus." in printed
+    assert "Prediction(tags=" in printed
+    assert "Successfully ended analysis" in printed
+
+
 def test_labels_that_were_written_give_the_same_model(files: Files, tmp_path: Path) -> None:
     call("init", "labels", SMALL_CONFIG, tmp_path / "labels", *files.options)
     config = with_text(
