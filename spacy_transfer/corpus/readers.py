@@ -165,7 +165,7 @@ def _check_alpha(config: dict[str, Any]) -> None:
         alpha = component.get("model", {}).get("objective", {}).get("alpha")
         if alpha and name not in frozen and batcher in _ONE_TASK_A_BATCH:
             raise ValueError(
-                f"alpha of {name!r} is {alpha:g}, but {batcher} never has the source and the target "
-                f"in one batch for the MMD to compare: use spacy_transfer.Joint.v1, or set alpha to "
-                f"0 in [components.{name}.model.objective]"
+                f"alpha of {name!r} is {alpha:g}, but {batcher} never has source and target in one "
+                f"batch for the MMD to compare: use spacy_transfer.Joint.v1, or set alpha to 0 in "
+                f"[components.{name}.model.objective]"
             )

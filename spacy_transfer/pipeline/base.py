@@ -383,8 +383,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             saved = SourcePipeline(source_pipeline, LAYERS if carry_over is None else carry_over)
         elif carry_over is not None:
             raise ValueError(
-                f"{self.name!r} has a carry_over, but no source_pipeline to carry it over from: set "
-                f"it in [paths] of the config or on the command line, as in "
+                f"{self.name!r} has a carry_over, but no source_pipeline to start from: set it in "
+                f"[paths] of the config or on the command line, as in "
                 f"--paths.source_pipeline FOLDER"
             )
         normalize = Normalizer(encoder.lower, encoder.zero_digits)
@@ -463,6 +463,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             name: {"layer": task.layer, "labels": task.label_list(as_given=name in given)}
             for name, task in found.items()
         }
+        self.cfg.pop("card", None)
         self.cfg["corpora"] = {name: task.size for name, task in found.items()}
         self.cfg["target_words"] = sorted(found[TARGET].surface)
         self._tags = {}

@@ -193,7 +193,7 @@ def test_the_first_tag_that_fits_no_scheme_is_named(
 
 @pytest.mark.parametrize("scheme", FILE_SCHEMES)
 def test_a_span_that_may_have_begun_before_cannot_be_read(scheme: FileScheme) -> None:
-    with pytest.raises(CorpusError, match="^file:3: 'I-X' after '-', .*cannot be read"):
+    with pytest.raises(CorpusError, match=r"^file:3: 'I-X' after '-', .*cannot be read"):
         SchemeDetector("file", scheme).read(["O", "-", "I-X"], 1)
 
 
