@@ -107,7 +107,8 @@ def test_train_gives_the_weights_of_our_loop(
     optimizer: str,
     limits: dict[str, int],
 ) -> None:
-    config = with_text(tmp_path / "a.cfg", (JOINT, BATCHERS[batcher]), (ADAGRAD, optimizer))
+    alpha = ("alpha = 0.02", "alpha = 0.02" if batcher == "joint" else "alpha = 0.0")
+    config = with_text(tmp_path / "a.cfg", (JOINT, BATCHERS[batcher]), (ADAGRAD, optimizer), alpha)
     settings = {f"training.{name}": value for name, value in limits.items()}
     settings["training.eval_frequency"] = 3
     if "patience" in limits:

@@ -428,7 +428,7 @@ def test_alpha_without_a_batch_of_both(train: Train, tmp_path: Path, schedule: s
     config = tmp_path / "config.cfg"
     text = with_schedule(SMALL_CONFIG.read_text(encoding="utf-8"), schedule)
     config.write_text(text, encoding="utf-8")
-    run = train(config=config)
+    run = train({"components.transfer_ner.model.objective.alpha": 0.02}, config=config)
     assert run.status == 1
     message = f"alpha of 'transfer_ner' is 0.02, but spacy_transfer.{schedule}.v1 never has source"
     assert message in run.err
