@@ -2,9 +2,11 @@
 
     python benchmarks/accuracy/partial_corpora.py DATA OUTPUT
 
-DATA has conll2003-en/train.ner.gz. Of each sentence, every entity and every token outside of
-entities keeps its label with probability 0.3. What lost it is marked as not known (`-`) in
-partial.ner.gz, and read as outside (`O`) in outside.ner.gz.
+DATA has conll2003-en/train.ner.gz, in IOB2. Every entity as a whole, and every token outside of
+entities by itself, keeps its label with probability 0.3. An entity that lost it has `-` (nobody
+looked at it) on all of its tokens in partial.ner.gz, a token outside has `-` too; in outside.ner.gz
+both are `O`. So no entity is cut: each has all of its tokens or none, and of its neighbours nothing
+more is known than their own labels say.
 """
 
 from __future__ import annotations

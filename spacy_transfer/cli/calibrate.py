@@ -42,6 +42,7 @@ def calibrate(
             calibration_table,
             judge,
         )
+        from spacy_transfer.evaluation.model_card import renew_card
         from spacy_transfer.models.device import use_gpu
         from spacy_transfer.pipeline.components import the_transfer_pipe
 
@@ -67,6 +68,7 @@ def calibrate(
         judged = {"dev, before": found.before, "dev, after": found.after, **judged}
         if test is not None:
             judged["test, after"] = judge(nlp, pipe, of_test)
+        renew_card(nlp)
         save_pipeline(nlp, output)
         diagram = reliability_diagram({name: bins_of(of_name) for name, of_name in judged.items()})
         paths = save(diagram, output / "reliability")

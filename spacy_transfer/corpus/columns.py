@@ -65,9 +65,9 @@ def read_columns(
 ) -> Iterator[Doc]:
     """One document a sentence, with unknown spaces: so spaCy keeps the tokens as they are.
 
-    Columns count from 0, negative ones from the end. In the layer `ents` the label `-` says that
-    it is not known whether the token is in an entity; in the layer `tag` every label is a plain
-    tag. Raises CorpusError at the first line that breaks the format.
+    Columns count from 0, negative ones from the end. In the layer `ents` the label `-` marks a
+    token that nobody looked at, and the entities around it are whole; in the layer `tag` every
+    label is a plain tag. Raises CorpusError at the first line that breaks the format.
     """
     sentences = _sentences(path, skipped, token_column, label_column)
     vocab = Vocab()

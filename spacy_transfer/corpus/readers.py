@@ -112,7 +112,7 @@ def transfer_corpus(
             `corpus/similarity.py`); without it, all weigh the same.
 
     What it gives refuses, with a ValueError, settings of `[training]` that would part the examples
-    of a batch or read only the first examples.
+    of a batch or read only the first examples, and schedules that have no batch for the MMD.
 
     Raises ValueError for a source that is named like the target or is not a task corpus, for no
     corpus at all, for a similarity to no target, and for an empty buffer.
@@ -131,7 +131,9 @@ def transfer_corpus(
         raise ValueError(f"shuffle_buffer must be 1 or more, got {shuffle_buffer}")
 
     def streams(nlp: Language) -> TaskStreams:
-        _check_training(nlp.config.interpolate()["training"])
+        config = nlp.config.interpolate()
+        _check_training(config["training"])
+        _check_alpha(config)
         return TaskStreams(nlp, corpora, seed, shuffle_buffer, similarity)
 
     return streams
@@ -149,3 +151,21 @@ def _check_training(settings: dict[str, Any]) -> None:
             "training.max_epochs must be 0 (no limit) or more: labels and words are read from all "
             "examples, and `spacy transfer train` streams corpora larger than memory with any value"
         )
+
+
+_ONE_TASK_A_BATCH = tuple(
+    f"spacy_transfer.{name}.v1" for name in ("TargetOnly", "SourceOnly", "Alternate")
+)
+
+
+def _check_alpha(config: dict[str, Any]) -> None:
+    batcher = config["training"]["batcher"]["@batchers"]
+    frozen = config["training"]["frozen_components"]
+    for name, component in config["components"].items():
+        alpha = component.get("model", {}).get("objective", {}).get("alpha")
+        if alpha and name not in frozen and batcher in _ONE_TASK_A_BATCH:
+            raise ValueError(
+                f"alpha of {name!r} is {alpha:g}, but {batcher} never has source and target in one "
+                f"batch for the MMD to compare: use spacy_transfer.Joint.v1, or set alpha to 0 in "
+                f"[components.{name}.model.objective]"
+            )

@@ -29,7 +29,8 @@ Span = tuple[int, int, str]
 
 OUTSIDE = "O"
 MISSING = "-"
-"""A token whose annotation is unknown. It counts as outside wherever a scheme is concerned."""
+"""A token that nobody looked at. Spans before and after it are whole: what it may be itself is
+unknown, but it goes on with none and none goes on after it."""
 
 
 class _Rules(NamedTuple):
@@ -190,7 +191,9 @@ class SchemeDetector:
     """Finds the one scheme that all tags of a file follow, sentence by sentence.
 
     `given` is a scheme to hold the file to instead. A given IOB1 also takes B- at the start of any
-    span: so it reads a file that mixes IOB1 and IOB2, by conlleval's rules.
+    span: so it reads a file that mixes IOB1 and IOB2, by conlleval's rules. In every scheme, a tag
+    that goes on with a span is an error after a token that nobody looked at: where the span begins
+    is then not known.
     """
 
     def __init__(self, path: str | Path, given: FileScheme | None = None) -> None:
@@ -230,6 +233,11 @@ class SchemeDetector:
 
     def _fits(self, before: str, tag: str) -> frozenset[str]:
         (prefix0, label0), (prefix1, label1) = _split(before), _split(tag)
+        if before == MISSING and prefix1 in ("I", "E", "L"):
+            raise ValueError(
+                f"{tag!r} after {MISSING!r}, a token that nobody looked at: a span whose beginning "
+                f"is not known cannot be read; mark all of its tokens {MISSING!r}"
+            )
         fits = set()
         for name in get_args(FileScheme):
             rules = _LOOSE_IOB1 if name == self._given == "IOB1" else _RULES[name]

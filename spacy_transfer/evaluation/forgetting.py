@@ -39,15 +39,18 @@ def evaluate_source(model: str, source: str, before: str | None = None) -> OnSou
     """
     nlp = spacy.load(model)
     found = [(pipe, task) for pipe in transfer_pipes(nlp) for task in pipe.tasks[1:]]
-    named, _, file = source.partition("=")
+    if not found:
+        raise ValueError(f"{model}: it has no source that --source could be a corpus of")
+    names = ", ".join(task for _, task in found)
+    named, parted, file = source.partition("=")
     if named not in {task for _, task in found}:
+        if parted and not Path(source).exists():
+            raise ValueError(f"{model}: no source {named!r}; its sources are {names}")
         named, file = "", source
     fitting = [(pipe, task) for pipe, task in found if named in ("", task)]
     if len(fitting) != 1:
-        names = ", ".join(task for _, task in found)
         raise ValueError(
-            f"{model}: its sources are {names or 'none'}; expected one of them in --source {source}"
-            f"{', as in NAME=FILE' if len(fitting) > 1 else ''}"
+            f"{model}: its sources are {names}; expected one of them, as in --source NAME={file}"
         )
     [(pipe, task)] = fitting
     pipe.task = task

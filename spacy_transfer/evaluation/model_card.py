@@ -8,6 +8,7 @@ programs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from spacy_transfer.corpus.marks import TARGET, task_of
 from spacy_transfer.evaluation.comparison import Estimate, estimate
 from spacy_transfer.evaluation.counts import count_correct, predicted
 from spacy_transfer.evaluation.table import markdown_table
+from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.pipeline.base import TransferPipe
-from spacy_transfer.pipeline.components import source_scores, transfer_pipes
+from spacy_transfer.pipeline.components import CHOSEN, source_scores, transfer_pipes
 from spacy_transfer.pipeline.scoring import main_score
 from spacy_transfer.pipeline.source_pipeline import LAYERS
 
@@ -36,7 +38,9 @@ Config = Mapping[str, Any]
 def model_card(about: str = "") -> Callable[[Language], Language]:
     """`spacy_transfer.ModelCard.v1`, for `[training.before_to_disk]`.
 
-    It tags the dev corpus once more at each saving, for the intervals of the scores.
+    It tags the dev corpus once more at each saving, for the intervals of the scores. The card of a
+    component goes with it: where it is sourced by another pipeline and frozen there, that one says
+    what it was trained on, not what the others were.
 
     Args:
         about: what readers should know of the corpora: where they are from, for what they are not.
@@ -44,15 +48,45 @@ def model_card(about: str = "") -> Callable[[Language], Language]:
 
     def before_to_disk(nlp: Language) -> Language:
         config = nlp.config.interpolate()
-        cards = {pipe.name: _facts(nlp, pipe, config) for pipe in transfer_pipes(nlp)}
+        frozen = config["training"]["frozen_components"]
+        for pipe in transfer_pipes(nlp):
+            if pipe.name not in frozen:
+                pipe.cfg["card"] = _facts(nlp, pipe, config)
+        cards = {
+            pipe.name: pipe.cfg.get("card", {}) | {"trained_here": pipe.name not in frozen}
+            for pipe in transfer_pipes(nlp)
+        }
         if cards:
             nlp.meta["spacy_transfer"] = {"about": about, "components": cards}
-            methods = "; ".join(dict.fromkeys(card["method"]["name"] for card in cards.values()))
-            nlp.meta["description"] = f"{about}\n\n{methods}.".strip()
-            nlp.meta["notes"] = "\n\n".join(map(_in_words, cards.values()))
+            _write(nlp)
         return nlp
 
     return before_to_disk
+
+
+def renew_card(nlp: Language) -> None:
+    """Have the card of a pipeline, if it has one, say how its components are calibrated now; all
+    else stays what it was."""
+    cards = nlp.meta.get("spacy_transfer", {}).get("components", {})
+    for pipe in transfer_pipes(nlp):
+        if cards.get(pipe.name, {}).get("method"):
+            cards[pipe.name]["temperature"] = pipe.temperature
+            if "card" in pipe.cfg:
+                pipe.cfg["card"]["temperature"] = pipe.temperature
+    if cards:
+        _write(nlp)
+
+
+def _write(nlp: Language) -> None:
+    """The facts in words, as the pipeline's description and notes."""
+    about, cards = (nlp.meta["spacy_transfer"][name] for name in ("about", "components"))
+    names = [card["method"]["name"] for card in cards.values() if card.get("method")]
+    methods = f"{'; '.join(dict.fromkeys(names))}." if names else ""
+    nlp.meta["description"] = f"{about}\n\n{methods}".strip()
+    texts = {name: _in_words(card) for name, card in cards.items()}
+    if len(texts) > 1:
+        texts = {name: f"## {name}\n\n{text}" for name, text in texts.items()}
+    nlp.meta["notes"] = "\n\n".join(texts.values())
 
 
 def _facts(nlp: Language, pipe: TransferPipe, config: Config) -> dict[str, Any]:
@@ -63,10 +97,12 @@ def _facts(nlp: Language, pipe: TransferPipe, config: Config) -> dict[str, Any]:
     return {
         "layer": layer,
         "method": _method(pipe, config),
+        "encoder": _encoder(nlp, pipe, config),
         "corpora": _corpora(pipe, config),
         "matched_labels": {task: pipe.matched_labels(task) for task in pipe.tasks[1:]},
         "dev": {
             "sentences": sentences,
+            "chosen": nlp.meta.get(CHOSEN),
             "score": main_score(layer),
             **dict(zip(("value", "low", "high"), score, strict=True)),
             "others": {
@@ -81,6 +117,40 @@ def _facts(nlp: Language, pipe: TransferPipe, config: Config) -> dict[str, Any]:
         "seed": config["training"]["seed"],
         "versions": {name: version(name) for name in ("spacy-transfer", "spacy", "torch")},
     }
+
+
+def _encoder(nlp: Language, pipe: TransferPipe, config: Config) -> dict[str, Any]:
+    """Kinds and sizes of both levels, and where the vectors of words come from."""
+    blueprint = shim_of(pipe.model).blueprint
+    assert blueprint is not None
+    levels = {name: value for name, value in asdict(blueprint.encoder).items() if name in _SIZES}
+    if blueprint.encoder.from_outside:
+        return {**levels, "tok2vec": _tok2vec(nlp, pipe, config)}
+    vectors = nlp.vocab.vectors
+    return {
+        **levels,
+        "word_embedding": blueprint.words[TARGET].width,
+        "vectors": {"name": vectors.name, "rows": vectors.shape[0]} if vectors.shape[0] else None,
+    }
+
+
+_SIZES = {
+    f"{level}_{size}"
+    for level in ("char", "word")
+    for size in ("encoder", "embedding", "hidden", "layers")
+}
+
+
+def _tok2vec(nlp: Language, pipe: TransferPipe, config: Config) -> str:
+    """What gives the vectors of words: the name of a pretrained model where it is known."""
+    block = config["components"][pipe.name]["model"]["tok2vec"]
+    if "Listener" in block["@architectures"]:
+        upstream = block.get("upstream", "*")
+        for name in nlp.pipe_names[: nlp.pipe_names.index(pipe.name)]:
+            heard = nlp.get_pipe_meta(name).factory.endswith(("tok2vec", "transformer"))
+            if heard and upstream in ("*", name):
+                block = config["components"][name]["model"]
+    return str(block.get("name") or block.get("@architectures", "a tok2vec"))
 
 
 def _dev_score(nlp: Language, layer: str, config: Config) -> tuple[Estimate, int]:
@@ -121,7 +191,7 @@ def _method(pipe: TransferPipe, config: Config) -> dict[str, Any]:
         "objective": {name: v for name, v in objective.items() if not name.startswith("@")},
         "schedule": schedule,
         "batches": {name: v for name, v in batcher.items() if not name.startswith("@")},
-        "carried_over": initialize.get("carry_over", LAYERS) if saved else None,
+        "carried_over": (initialize.get("carry_over") or LAYERS) if saved else None,
         "similarity": (train.get("similarity") or {}).get("@misc"),
     }
 
@@ -141,7 +211,7 @@ def _name_of(
     if train.get("similarity"):
         return "CD-learning (He & Sun 2017)"
     if model.get("projection", "none") != "none":
-        return f"{model['projection']} projection (Peng & Dredze 2017)".capitalize()
+        return f"{model['projection'].capitalize()} projection (Peng & Dredze 2017)"
     if schedule == "Joint" and objective["alpha"] and objective["beta"]:
         if objective["mmd"] == "label-aware":
             return "La-DTL (Wang et al. 2018)"
@@ -164,12 +234,23 @@ _SCHEDULES = {
 
 
 def _in_words(card: dict[str, Any]) -> str:
+    here = card.get("trained_here", True)
+    if not card.get("method"):
+        return "It was not trained in this run, and has no model card of its own."
+    head = "" if here else f"{_FROM_ELSEWHERE}\n\n"
     sections = [
         ("Training", [_training(card), _table_of_corpora(card)]),
         ("Scores", [_scores(card), _table_of_labels(card)]),
         ("Limits", ["\n".join(f"- {limit}" for limit in _limits(card))]),
     ]
-    return "\n\n".join("\n\n".join([f"### {title}", *parts]) for title, parts in sections)
+    text = "\n\n".join("\n\n".join([f"### {title}", *parts]) for title, parts in sections)
+    return head + text
+
+
+_FROM_ELSEWHERE = (
+    "It came from another pipeline and stayed as it was: what follows, its scores too, is of the "
+    "run that trained it."
+)
 
 
 def _training(card: dict[str, Any]) -> str:
@@ -182,18 +263,25 @@ def _training(card: dict[str, Any]) -> str:
     if method["carried_over"] is not None:
         kept = ", ".join(method["carried_over"]) or "nothing but the CRF of the source"
         lines.append(f"Started from a pipeline that had learned the source, from its {kept}.")
+    if "encoder" in card:
+        lines.append(f"Encoder: {_encoder_in_words(card['encoder'])}.")
     cost, valid = objective["cost"], objective.get("constrained")
     terms = [f"softmax-margin CRF loss, cost {cost:g}" if cost else "CRF likelihood"]
     terms += ["of valid tag sequences alone"] if valid else []
     if method["sharing"]:
+        matched = any(card["matched_labels"].values())
+        together = method["schedule"] not in _ONE_TASK_A_BATCH
         terms += [
             f"{term}, {symbol} = {objective[name]:g}"
-            for name, symbol, term in (
-                ("alpha", "α", f"{objective['mmd']} MMD of hidden states"),
-                ("beta", "β", "CRF-L2 of matched labels"),
-                ("epsilon", "ε", "share of the source in the CRF losses"),
+            for name, symbol, term, there in (
+                (
+                    *("alpha", "α", f"{objective['mmd']} MMD of hidden states"),
+                    together and (matched or objective["mmd"] == "marginal"),
+                ),
+                ("beta", "β", "CRF-L2 of matched labels", matched and _own_heads(method)),
+                ("epsilon", "ε", "share of the source in the CRF losses", together),
             )
-            if objective.get(name)
+            if there and objective.get(name)
         ]
     terms += [f"L2, γ = {objective['gamma']:g}"] if objective.get("gamma") else []
     lines.append(f"Objective: {'; '.join(terms)}.")
@@ -201,6 +289,38 @@ def _training(card: dict[str, Any]) -> str:
     lines.append(f"Schedule: {_SCHEDULES.get(schedule, schedule)}. Seed {card['seed']}.")
     lines.append(", ".join(f"{name} {number}" for name, number in card["versions"].items()) + ".")
     return "\n".join(f"- {line}" for line in lines)
+
+
+_ONE_TASK_A_BATCH = {"TargetOnly", "SourceOnly", "Alternate"}
+
+
+def _own_heads(method: dict[str, Any]) -> bool:
+    plans = method["sharing"]
+    return any(plan != "T-A" for plan in ([plans] if isinstance(plans, str) else plans.values()))
+
+
+_KINDS = {"gru": "GRU", "gru-reset-before": "GRU (reset before)", "lstm": "LSTM", "cnn": "CNN"}
+
+
+def _encoder_in_words(encoder: dict[str, Any]) -> str:
+    levels = []
+    for level, name in ("char", "characters"), ("word", "words"):
+        kind = encoder[f"{level}_encoder"]
+        if kind == "none":
+            continue
+        layers, hidden = encoder[f"{level}_layers"], encoder[f"{level}_hidden"]
+        each = "filters" if kind == "cnn" else "units in each direction"
+        number = f"{layers} layer{'s' if layers > 1 else ''}"
+        of = f", embeddings of {encoder['char_embedding']}" if level == "char" else ""
+        levels.append(f"{_KINDS[kind]} over {name} ({number} of {hidden} {each}{of})")
+    if "tok2vec" in encoder:
+        words = f"vectors of words from {encoder['tok2vec']}"
+    elif vectors := encoder["vectors"]:
+        named = vectors["name"] or "without a name"
+        words = f"words from {vectors['rows']:,} vectors ({named}) of {encoder['word_embedding']}"
+    else:
+        words = f"word embeddings of {encoder['word_embedding']}, learned here"
+    return "; ".join([*levels, words])
 
 
 def _table_of_corpora(card: dict[str, Any]) -> str:
@@ -224,8 +344,7 @@ def _scores(card: dict[str, Any]) -> str:
     lines = [
         f"{dev['score']} on the {dev['sentences']:,} sentences of the dev corpus: "
         f"**{dev['value']:.2f}**, 95 % interval {dev['low']:.2f} to {dev['high']:.2f} (bootstrap "
-        "over sentences; it says nothing of how other seeds would do). The dev corpus chose this "
-        "model among those of its run: on other text of the same kind, expect a little less."
+        "over sentences; it says nothing of how other seeds would do)." + _choice(dev)
     ]
     lines += (
         [", ".join(f"{k} {v:.2f}" for k, v in dev["others"].items()) + "."] if dev["others"] else []
@@ -234,6 +353,15 @@ def _scores(card: dict[str, Any]) -> str:
         of_sources = ", ".join(f"{name} {score:.2f}" for name, score in dev["sources"].items())
         lines.append(f"What the sources come to on dev corpora of their own: {of_sources}.")
     return "\n\n".join(lines)
+
+
+def _choice(dev: dict[str, Any]) -> str:
+    expect = "on other text of the same kind, expect a little less."
+    if dev.get("chosen"):
+        return f" The dev corpus chose this model among those of its run: {expect}"
+    if dev.get("chosen") is None:  # spaCy's own loop does not say which one it saves
+        return f" If this is its run's model-best, the dev corpus chose it: {expect}"
+    return " It is the last of its run, not the one that the dev corpus chose."
 
 
 def _table_of_labels(card: dict[str, Any]) -> str:
@@ -265,6 +393,9 @@ def _limits(card: dict[str, Any]) -> Iterator[str]:
     yield "Spans are flat: no token is in two of them."
     if card["temperature"] == 1.0:
         yield "Confidences are not calibrated: few labels make a tagger too sure of itself."
+    else:
+        divisor = f"temperature {card['temperature']:.3f}"
+        yield f"Confidences are calibrated ({divisor}), for text like that of the dev corpus alone."
     yield "It holds the words of its training corpora, of rare ones and names too."
 
 

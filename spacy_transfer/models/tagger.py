@@ -97,8 +97,8 @@ class Prediction(NamedTuple):
     posteriors: NDArray[np.floating[Any]] | None = None
 
 
-TaggerOutput = dict[str, list[Prediction]] | LossTerms
-TransferModel: TypeAlias = Model[TaggerInput, TaggerOutput]
+TaggerOutput = dict[str, list[Prediction]] | list[Prediction] | LossTerms
+TransferModel: TypeAlias = Model[TaggerInput | list[Doc], TaggerOutput]
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
 
 
@@ -132,7 +132,8 @@ def transfer_tagger(
             `none`. All tasks share it; with T-C, each has a word encoder of its own.
 
     In training its input carries gold tags and its output is the loss, whose gradient is 1; in
-    prediction the output is, for each task, a `Prediction` a Doc.
+    prediction the output is, for each task, a `Prediction` a Doc. A list of Docs is predicted as of
+    the target, and gives a list.
     """
     if tok2vec is None and encoder.word_encoder == "none":
         raise ValueError("word_encoder may be none with a tok2vec alone: set one of both")
@@ -178,13 +179,17 @@ def tok2vec_of(model: TransferModel) -> Tok2Vec | None:
 
 
 def forward(
-    model: TransferModel, inputs: TaggerInput, is_train: bool
+    model: TransferModel, inputs: TaggerInput | list[Doc], is_train: bool
 ) -> tuple[TaggerOutput, Callable[[float], list[Any]]]:
     """Tag ids or the loss; the callback takes the gradient of the loss.
 
     Without parts there is nothing to learn, but where other components listen to the same one,
-    their gradients may wait for those of this tok2vec.
+    their gradients may wait for those of this tok2vec. ValueError for Docs alone in training.
     """
+    if not isinstance(inputs, TaggerInput):
+        if is_train:
+            raise ValueError("Docs have no gold tags to learn from: call the component's update")
+        return _predicted(model, inputs), lambda _: []
     shim = shim_of(model)
     shim.network.set_dropout(model.attrs["dropout_rate"])
     vectors = _vectors(model, inputs, is_train)
@@ -203,6 +208,19 @@ def forward(
 
     values = summed(torch.stack(list(output.terms.values()))).tolist()
     return LossTerms(sum(values), dict(zip(output.terms, values, strict=True))), backprop
+
+
+def _predicted(model: TransferModel, docs: list[Doc]) -> list[Prediction]:
+    """What is predicted for any Docs as texts of the target."""
+    target = shim_of(model).network.target
+    filled = [doc for doc in docs if len(doc)]
+    found: list[Prediction] = []
+    if filled:
+        output = model.predict(TaggerInput([TaskDocs(target, filled)]))
+        assert isinstance(output, dict)
+        found = output[target]
+    of_filled = iter(found)
+    return [next(of_filled) if len(doc) else Prediction(np.zeros(0, np.int64)) for doc in docs]
 
 
 def n_best(

@@ -104,9 +104,11 @@ def _require_upstream(tok2vec: Tok2Vec, docs: Sequence[Doc]) -> None:
     for node in tok2vec.walk():
         heard = _heard(node)
         if heard is not None and not all(map(heard, docs)):
+            name = node.upstream_name
+            before = "the tok2vec or transformer before it" if name == "*" else f"{name!r}"
             raise ValueError(
-                f"a Doc has not been through the component {node.upstream_name!r}, whose vectors "
-                f"are needed: run the whole pipeline on it first"
+                f"a Doc has not been through {before}, whose vectors are needed: run the whole "
+                f"pipeline on it first"
             )
 
 

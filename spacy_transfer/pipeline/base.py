@@ -52,7 +52,7 @@ from spacy_transfer.pipeline.labels import match_labels
 from spacy_transfer.pipeline.network import build_network, read_gazetteer
 from spacy_transfer.pipeline.scoring import score_layer
 from spacy_transfer.pipeline.source_pipeline import LAYERS, SOURCE, SourcePipeline
-from spacy_transfer.pipeline.sources import check_sources
+from spacy_transfer.pipeline.sources import check_beta, check_sources
 from spacy_transfer.pipeline.survey import TaskSurvey, merged_words, survey
 from spacy_transfer.pipeline.tasks import Task, TaskTags, equal_tags, head_labels, matched_tags
 
@@ -272,7 +272,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             part = self._text([docs[i] for i in indices], keep_entities)
             part = replace(part, segments=segments)
             output = self.model.predict(TaggerInput([part]))
-            assert not isinstance(output, LossTerms)
+            assert isinstance(output, dict)
             for i, prediction in zip(indices, output[self.task], strict=True):
                 predicted[i] = prediction
         return predicted
@@ -391,7 +391,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         union: bool = False,
         source_vectors: dict[str, Path | str | None] | None = None,
         source_pipeline: Path | str | None = None,
-        carry_over: Sequence[str] = LAYERS,
+        carry_over: Sequence[str] | None = None,
         gazetteers: dict[str, Path | str] | None = None,
         gazetteer_lower: bool = False,
     ) -> None:
@@ -414,7 +414,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
                 becomes a source named `source`, without text and with a head that stays as it is:
                 the target starts from it, and CRF-L2 ties the target's CRF to it.
             carry_over: what the target starts from: `characters` and their encoder, `embeddings` of
-                words, the encoder of `words`, and what the `crf` has for matched labels.
+                words, the encoder of `words`, and what the `crf` has for matched labels. None for
+                all of them.
             gazetteers: files of phrases, one a line, by name. Where a token is in a phrase is an
                 input of the CRF (Yang et al. 2017, §4.1).
             gazetteer_lower: whether the words of gazetteers are compared in lower case.
@@ -423,7 +424,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             ValueError: no labels or words, labels of an unknown task, a map to labels that no
                 source has, or, with T-A, target labels that match none, or a target and a source
                 on layers that cannot share a CRF; a plan or vectors for an unknown source; a saved
-                source that does not fit.
+                source that does not fit, or something to carry over without one; `beta` without a
+                source that has a CRF of its own.
         """
         given = labels if isinstance(labels, dict) else {TARGET: labels} if labels else {}
         encoder = self.model.attrs["encoder"]
@@ -436,11 +438,20 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             sample = (example.x for example in get_examples() if len(example.x))
             width = initialize_tok2vec(tok2vec, list(islice(sample, SAMPLE)))
             encoder = replace(encoder, word_embedding=width)
-        saved = None if source_pipeline is None else SourcePipeline(source_pipeline, carry_over)
+        saved = None
+        if source_pipeline is not None:
+            saved = SourcePipeline(source_pipeline, LAYERS if carry_over is None else carry_over)
+        elif carry_over is not None:
+            raise ValueError(
+                f"{self.name!r} has a carry_over, but no source_pipeline to start from: set it in "
+                f"[paths] of the config or on the command line, as in "
+                f"--paths.source_pipeline FOLDER"
+            )
         normalize = Normalizer(encoder.lower, encoder.zero_digits)
         found = self._survey(get_examples(), normalize, saved)
         sharing = self._sharing(found)
         check_sources(found, self.model.attrs["sharing"], sharing, given, source_vectors or {})
+        check_beta(self.model.attrs["objective"].beta, sharing)
         for name, of_task in given.items():
             found[name].labels = Counter({label: found[name].labels[label] for label in of_task})
         self._match_labels(found, sharing, label_map, default_label, union, TARGET in given)
@@ -512,6 +523,7 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
             name: {"layer": task.layer, "labels": task.label_list(as_given=name in given)}
             for name, task in found.items()
         }
+        self.cfg.pop("card", None)
         self.cfg["corpora"] = {name: task.size for name, task in found.items()}
         self.cfg["target_words"] = sorted(found[TARGET].surface)
         self._tags = {}
@@ -608,15 +620,29 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "TransferPipe":
         """Load what `to_bytes` gave."""
+        asked = dict(self.cfg)
         super().from_bytes(bytes_data, exclude=exclude)
-        self._tags = {}
+        self._loaded(asked)
         return self
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "TransferPipe":
-        """Load what `to_disk` wrote. ValueError if the weights are not safetensors."""
+        """Load what `to_disk` wrote. ValueError if the weights are not safetensors, or were trained
+        with another tag scheme than the config has."""
+        asked = dict(self.cfg)
         super().from_disk(path, exclude=exclude)
-        self._tags = {}
+        self._loaded(asked)
         return self
+
+    def _loaded(self, asked: dict[str, Any]) -> None:
+        """Hold what was loaded against what the config asks for, which may have been overridden."""
+        self._tags = {}
+        trained, scheme = self.cfg["tag_scheme"], asked["tag_scheme"]
+        if trained != scheme:
+            raise ValueError(
+                f"tag_scheme of {self.name!r} is {scheme} in the config, but it was trained with "
+                f"{trained}: its weights are for that one alone"
+            )
+        self.cfg["tasks"][TARGET]["layer"] = self.layer
 
 
 def _by_length(lengths: Sequence[int]) -> Iterator[list[int]]:

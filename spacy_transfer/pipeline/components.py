@@ -10,6 +10,9 @@ from spacy.language import Language
 from spacy_transfer.pipeline.base import TransferPipe
 from spacy_transfer.pipeline.scoring import main_score
 
+CHOSEN = "chosen_by_dev"
+"""In the meta data of a pipeline: whether it is the best of its run by dev score."""
+
 
 def transfer_pipes(nlp: Language) -> list[TransferPipe]:
     """The transfer components of a pipeline."""

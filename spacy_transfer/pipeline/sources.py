@@ -40,3 +40,13 @@ def check_sources(
                 f"vectors are given for task {name!r}, which has those of the target: a word level "
                 f"of its own needs T-C"
             )
+
+
+def check_beta(beta: float, sharing: Sharing) -> None:
+    """ValueError for a weight of CRF-L2 where no source has a CRF that could be tied."""
+    if beta and all(sharing.head_of(source) == sharing.target for source in sharing.plans):
+        why = "T-A shares the CRF itself" if sharing.plans else "there is no source"
+        raise ValueError(
+            f"beta is {beta:g}, but no source has a CRF of its own for CRF-L2 to tie to the "
+            f"target's: {why}; set beta to 0 in [model.objective]"
+        )

@@ -41,3 +41,8 @@ class TransferChunker(TransferPipe):
             confidence=confidence,
         )
         self.cfg["spans_key"] = spans_key  # for the scorer
+
+    def _loaded(self, asked: dict[str, Any]) -> None:
+        """As of all components; the key is that of the config, whatever it was in training."""
+        super()._loaded(asked)
+        self.cfg["spans_key"] = asked["spans_key"]

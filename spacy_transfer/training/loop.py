@@ -26,7 +26,7 @@ from thinc.api import Model, fix_random_seed, set_dropout_rate
 from spacy_transfer.corpus.lines import write_whole
 from spacy_transfer.corpus.saving import recover, save_pipeline
 from spacy_transfer.nn.parallel import rank
-from spacy_transfer.pipeline.components import source_scores
+from spacy_transfer.pipeline.components import CHOSEN, source_scores
 from spacy_transfer.training.distributed import from_all, on_first
 from spacy_transfer.training.progress import Progress
 from spacy_transfer.training.resume import CHECKPOINT, Checkpoint, identity
@@ -89,6 +89,7 @@ def train(config: Config, output: Path, *, use_gpu: int = -1, resume: bool = Fal
     before_to_disk = create_before_to_disk_callback(settings["before_to_disk"])
 
     def save(name: str) -> None:
+        nlp.meta[CHOSEN] = progress.best_step == progress.step
         with nlp.use_params(optimizer.averages):
             save_pipeline(before_to_disk(nlp), output / name)
 

@@ -130,10 +130,14 @@ def test_sources_that_are_not_there(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     model, data, output = tmp_path / "model", corpus_files(TARGET, 8), tmp_path / "scores.json"
+    trained.to_disk(tmp_path / "both")
     trained.get_pipe("transfer_ner").drop_task("source")
     trained.to_disk(model)
+    assert run(tmp_path / "both", data, "--source", f"foo={data}") == 1
+    message = f"error: {tmp_path / 'both'}: no source 'foo'; its sources are source\n"
+    assert capsys.readouterr().err == message
     for options, message in (
-        (["--source", data], f"{model}: its sources are none; expected one of them in --source"),
+        (["--source", data], f"{model}: it has no source that --source could be a corpus of"),
         (["--before", model], "--before is compared on a corpus of the source: add --source FILE"),
     ):
         assert run(model, data, "--output", output, *options) == 1

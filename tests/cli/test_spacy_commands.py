@@ -107,7 +107,8 @@ def test_train_gives_the_weights_of_our_loop(
     optimizer: str,
     limits: dict[str, int],
 ) -> None:
-    config = with_text(tmp_path / "a.cfg", (JOINT, BATCHERS[batcher]), (ADAGRAD, optimizer))
+    alpha = ("alpha = 0.02", "alpha = 0.02" if batcher == "joint" else "alpha = 0.0")
+    config = with_text(tmp_path / "a.cfg", (JOINT, BATCHERS[batcher]), (ADAGRAD, optimizer), alpha)
     settings = {f"training.{name}": value for name, value in limits.items()}
     settings["training.eval_frequency"] = 3
     if "patience" in limits:
@@ -157,6 +158,15 @@ def test_debug_data(files: Files, tmp_path: Path) -> None:
     assert "Pipeline can be initialized with data" in printed
     assert "40 training docs" in printed
     assert "10 evaluation docs" in printed
+
+
+def test_debug_model(files: Files, tmp_path: Path) -> None:
+    filled = tmp_path / "filled.cfg"
+    call("init", "fill-config", SMALL_CONFIG, filled)
+    printed = call("debug", "model", filled, COMPONENT, "--print-step3", *files.options)
+    assert "Initialized the model with the training corpus." in printed
+    assert "Prediction(tags=" in printed
+    assert "Successfully ended analysis" in printed
 
 
 def test_labels_that_were_written_give_the_same_model(files: Files, tmp_path: Path) -> None:

@@ -171,6 +171,10 @@ def test_the_scheme_is_detected(tags: str, scheme: FileScheme | None) -> None:
         (["B-X E-X", "B-X O"], 4, "'O' after 'B-X' does not follow BIOES"),
         (["B-X E-X", "B-X E-Y"], 4, "'E-Y' after 'B-X' does not follow BIOES"),
         (["O O", "O NN O"], 4, "tag 'NN' belongs to no tag scheme"),
+        (["O O", "O - I-X"], 5, "'I-X' after '-', a token that nobody looked at: "),
+        (["B-X I-X O", "B-X - I-X"], 6, "mark all of its tokens '-'"),
+        (["O S-X", "- E-X"], 4, "'E-X' after '-', a token that nobody looked at: "),
+        (["U-X", "- L-X"], 3, "'L-X' after '-', a token that nobody looked at: "),
     ],
 )
 def test_the_first_tag_that_fits_no_scheme_is_named(
@@ -185,6 +189,21 @@ def test_the_first_tag_that_fits_no_scheme_is_named(
     with pytest.raises(CorpusError, match=f"^some.tsv:{line}: ") as caught:
         read()
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", FILE_SCHEMES)
+def test_a_span_that_may_have_begun_before_cannot_be_read(scheme: FileScheme) -> None:
+    with pytest.raises(CorpusError, match=r"^file:3: 'I-X' after '-', .*cannot be read"):
+        SchemeDetector("file", scheme).read(["O", "-", "I-X"], 1)
+
+
+@pytest.mark.parametrize(
+    ("tags", "scheme"), [("B-X - B-X", "IOB2"), ("S-X - B-X E-X -", "BIOES"), ("- O I-X -", "IOB1")]
+)
+def test_spans_beside_unknown_tokens_are_whole(tags: str, scheme: FileScheme) -> None:
+    detector = SchemeDetector("file")
+    detector.read(tags.split(), 1)
+    assert detector.scheme == scheme
 
 
 def test_a_given_scheme_is_held_to() -> None:

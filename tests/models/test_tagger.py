@@ -106,6 +106,20 @@ def test_predictions_come_in_the_order_of_the_docs(
             assert alone[of_task.task][0].tags.tolist() == found.tags.tolist()
 
 
+def test_docs_alone_are_texts_of_the_target(make_model: Make, nlp: Language) -> None:
+    model, of_target = make_model("T-B"), part(nlp, "target", gold=False)
+    given = model.predict(TaggerInput([of_target]))
+    assert isinstance(given, dict)
+    docs = [*of_target.docs[:2], Doc(nlp.vocab), *of_target.docs[2:]]
+    found = model.predict(docs)
+    assert isinstance(found, list)
+    assert found.pop(2).tags.tolist() == []
+    assert [of.tags.tolist() for of in found] == [of.tags.tolist() for of in given["target"]]
+    assert model.predict([]) == []
+    with pytest.raises(ValueError, match="no gold tags to learn from"):
+        model.begin_update(docs)
+
+
 def test_each_process_has_the_weights_of_its_docs(
     nlp: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,24 @@ def test_saved_and_loaded(chunker: Language, tmp_path: Path) -> None:
         }
 
 
+def test_another_key_is_that_of_all(chunker: Language, tmp_path: Path) -> None:
+    chunker.to_disk(tmp_path / "model")
+    config = {"components": {"transfer_chunker": {"spans_key": "other"}}}
+    nlp = spacy.load(tmp_path / "model", config=config)
+    doc = nlp(TEXT)
+    assert chunks(doc, "other") == CHUNKS
+    assert "chunks" not in doc.spans
+    nlp.to_disk(tmp_path / "other")
+    again = spacy.load(tmp_path / "other")
+    assert chunks(again(TEXT), "other") == CHUNKS
+    batch = examples(again, TARGET, 5)
+    for example in batch:
+        example.reference.spans["other"] = example.reference.spans.pop("chunks")
+    assert again.evaluate(batch)["spans_other_f"] == 1.0
+    # What it learns is there too.
+    assert again.get_pipe("transfer_chunker").task_layer == "spans:other"
+
+
 def test_processes_agree(chunker: Language) -> None:
     docs = list(chunker.pipe([TEXT, "Bo left"] * 4, n_process=2, batch_size=2))
     assert [chunks(doc) for doc in docs] == [CHUNKS, [(0, 1, "NP"), (1, 2, "VP")]] * 4

@@ -24,7 +24,7 @@ from spacy_transfer.corpus.marks import TARGET, mark, mark_weight
 from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.models.tagger import shim_of
 from spacy_transfer.nn import encoders
-from tests.conftest import add_small_ner, blank, examples, sentences
+from tests.conftest import add_small_ner, blank, examples, renamed, sentences
 
 TEXT = "Ann Lee lives in New York now"
 
@@ -271,6 +271,23 @@ def test_pickled_weights_are_refused(trained: Language, tmp_path: Path, place: s
     with pytest.raises(ValueError, match=message):
         spacy.load(tmp_path / "model")
     assert not (tmp_path / "executed").exists()
+
+
+def test_another_tag_scheme_than_that_of_the_weights(trained: Language, tmp_path: Path) -> None:
+    trained.to_disk(tmp_path / "model")
+    config = {"components": {"transfer_ner": {"tag_scheme": "BIO"}}}
+    with pytest.raises(ValueError, match="is BIO in the config, but it was trained with BIOES"):
+        spacy.load(tmp_path / "model", config=config)
+
+
+@pytest.mark.parametrize(("sharing", "tasks"), [("T-A", ["source"]), ("T-B", [])])
+def test_beta_without_a_crf_to_tie(nlp: Language, sharing: str, tasks: list[str]) -> None:
+    add_small_ner(nlp, sharing=sharing, beta=0.1)
+    of_all = [example for task in (TARGET, *tasks) for example in examples(nlp, TARGET, 3)]
+    if tasks:
+        renamed(of_all[3:], "source")
+    with pytest.raises(ValueError, match=r"^beta is 0.1, but no source has a CRF of its own"):
+        nlp.initialize(lambda: of_all)
 
 
 def test_source_head_by_name_and_dropped(trained: Language) -> None:

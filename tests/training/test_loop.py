@@ -18,7 +18,7 @@ from spacy.util import registry
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.readers import task_corpus
 from spacy_transfer.models.tagger import shim_of
-from tests.conftest import CONFIGS, SMALL_CONFIG, Run, Train, examples
+from tests.conftest import CONFIGS, SMALL_CONFIG, Run, Train, examples, with_schedule
 
 TERMS = {"crf_target", "crf_source", "mmd_source", "crf_l2_source", "l2"}
 BREAK = "spacy_transfer.tests.Break.v1"
@@ -421,3 +421,25 @@ def test_the_source_is_looked_at_too(train: Train, corpus_files: Callable[..., P
     for line in log(run):
         assert line["scores"].keys() >= {"source_ents_p", "source_ents_r", "source_ents_f"}
         assert line["score"] == line["scores"]["ents_f"]
+
+
+@pytest.mark.parametrize("schedule", ["Alternate", "TargetOnly"])
+def test_alpha_without_a_batch_of_both(train: Train, tmp_path: Path, schedule: str) -> None:
+    config = tmp_path / "config.cfg"
+    text = with_schedule(SMALL_CONFIG.read_text(encoding="utf-8"), schedule)
+    config.write_text(text, encoding="utf-8")
+    run = train({"components.transfer_ner.model.objective.alpha": 0.02}, config=config)
+    assert run.status == 1
+    message = f"alpha of 'transfer_ner' is 0.02, but spacy_transfer.{schedule}.v1 never has source"
+    assert message in run.err
+    assert not run.output.exists()
+
+
+@pytest.mark.parametrize("name", ["retraining", "source_free"])
+def test_a_source_pipeline_that_is_not_given(train: Train, name: str) -> None:
+    [config] = [path for path in CONFIGS if path.stem == name]
+    run = train({"paths.source_pipeline": "null"}, config=config)
+    assert run.status == 1
+    assert "no source_pipeline to start from" in run.err
+    assert run.err.count("error: ") == 1
+    assert not run.output.exists()
