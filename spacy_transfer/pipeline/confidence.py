@@ -81,24 +81,42 @@ def set_with_scores(
     """
     threshold, drop = confidence.threshold, confidence.below == "drop"
     kept = [span for span in _found(layer, tags) if not drop or scores[span[0]] >= threshold]
+    scored = [(span, float(scores[span[0]])) for span in kept]
+    if layer == "ents":
+        scored = sorted(scored + _found_before(doc, key, kept))
     if layer == "tag":
         starts = {start for start, _, _ in kept}
         set_tags(doc, layer, [tag if i in starts else "" for i, tag in enumerate(tags)])
     else:
         set_spans(doc, layer, kept)
         key = layer.partition(":")[2] or key
-    of_kept = [float(scores[start]) for start, _, _ in kept]
     doc.spans.pop(key, None)  # who writes last comes last
     doc.spans[key] = SpanGroup(
         doc,
         name=key,
-        spans=[Span(doc, start, end, label=label) for start, end, label in kept],
+        spans=[Span(doc, start, end, label=label) for (start, end, label), _ in scored],
         attrs={
-            SCORES: of_kept,
-            BELOW: [score < threshold for score in of_kept],
+            SCORES: [score for _, score in scored],
+            BELOW: [score < threshold for _, score in scored],
             LAYER: layer,
         },
     )
+
+
+def _found_before(doc: Doc, key: str, now: Sequence[Found]) -> list[tuple[Found, float]]:
+    """The entities of a Doc that was tagged before, with their scores: they stay in it, but for
+    those in the place of what is found now."""
+    group = doc.spans.get(key)
+    if group is None or LAYER not in group.attrs:
+        return []
+    taken = {token for start, end, _ in now for token in range(start, end)}
+    entities = {(entity.start, entity.end, entity.label) for entity in doc.ents}
+    return [
+        ((span.start, span.end, span.label_), score)
+        for span, score in zip(group, group.attrs[SCORES], strict=True)
+        if (span.start, span.end, span.label) in entities
+        and taken.isdisjoint(range(span.start, span.end))
+    ]
 
 
 def set_without_scores(doc: Doc, layer: str, tags: Sequence[str], key: str) -> None:

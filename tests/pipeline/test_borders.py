@@ -45,8 +45,8 @@ def found_in(doc: Doc, layer: str) -> list[FOUND]:
 @pytest.mark.parametrize(("factory", "layer"), LAYERS.items())
 def test_no_span_begins_or_ends_on_white_space(factory: str, layer: str, scheme: str) -> None:
     nlp, pipe = eager(factory, scheme)
-    pipe.confidence = Confidence()
-    doc = pipe(Doc(nlp.vocab, words=WORDS))
+    with pipe.use_confidence(Confidence()):
+        doc = pipe(Doc(nlp.vocab, words=WORDS))
     spans = found_in(doc, layer)
     assert spans
     for start, end, _ in spans:
@@ -77,13 +77,13 @@ def test_no_span_goes_on_into_the_next_sentence(factory: str, layer: str, scheme
 @pytest.mark.parametrize("scheme", ["BIOES", "BIO"])
 def test_probabilities_are_those_of_what_is_possible(scheme: str) -> None:
     nlp, pipe = eager("transfer_ner", scheme)
-    pipe.confidence = Confidence()
     words = ["Ann", "\n", "Lee", " "]
     readings = pipe.n_best(Doc(nlp.vocab, words=words), 10_000)
     assert math.fsum(reading.probability for reading in readings) == pytest.approx(1, abs=1e-4)
     for reading in readings:
         assert not any(span[0].is_space or span[-1].is_space for span in reading.spans)
-    [entity] = pipe(Doc(nlp.vocab, words=words)).ents[:1]
+    with pipe.use_confidence(Confidence()):
+        [entity] = pipe(Doc(nlp.vocab, words=words)).ents[:1]
     expected = math.fsum(
         reading.probability
         for reading in readings
@@ -106,11 +106,11 @@ def test_a_text_with_white_space_leaves_the_others_of_its_batch_alone(trained: L
 @pytest.mark.parametrize("scheme", ["BIOES", "BIO"])
 def test_entities_that_are_there_stay(scheme: str, confident: bool) -> None:
     nlp, pipe = eager("transfer_ner", scheme)
-    pipe.confidence = Confidence() if confident else None
     doc = Doc(nlp.vocab, words=["Ann", "Lee", "met", "Bo", "Rome", "Oslo", "Bo"])
     there = Span(doc, 2, 4, label="EVENT", kb_id="Q1", span_id="meeting")
     doc.set_ents([there], blocked=[doc[5:6]], outside=[doc[6:7]], default="missing")
-    pipe(doc)
+    with pipe.use_confidence(Confidence() if confident else None):
+        pipe(doc)
     [event] = [ent for ent in doc.ents if ent.label_ == "EVENT"]
     assert (event.start, event.end, event.kb_id_, event.ent_id_) == (2, 4, "Q1", "meeting")
     ours = [ent for ent in doc.ents if ent.label_ != "EVENT"]

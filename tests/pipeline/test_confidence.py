@@ -233,11 +233,14 @@ def test_two_components_and_one_without_confidence(pipelines: dict[str, Language
         with pipe_of(nlp).use_confidence(Confidence()), second.use_confidence(Confidence()):
             doc = nlp("Ann Lee lives in Rome now")
             assert list(doc.spans) == ["transfer_ner", "second"]
-            assert [ent._.confidence for ent in doc.ents] == doc.spans["second"].attrs["scores"]
-            assert len(doc.ents) > 1
-            pipe_of(nlp)(doc)
-            first = doc.spans["transfer_ner"].attrs["scores"]
-            assert [ent._.confidence for ent in doc.ents] == first
+            # The second looks for more entities, and leaves those of the first with their scores.
+            scores = doc.spans["transfer_ner"].attrs["scores"]
+            assert scores == [ent._.confidence for ent in doc.ents][: len(scores)]
+            assert len(scores) > 1
+            nlp.disable_pipe("transfer_ner")
+            alone = nlp("Ann Lee lives in Rome now")
+            assert [e._.confidence for e in alone.ents] == alone.spans["second"].attrs["scores"]
+            assert alone.spans["second"].attrs["scores"] != scores
     finally:
         second.temperature, second.name = 1.0, "transfer_ner"
 
@@ -256,6 +259,20 @@ def test_scores_of_what_was_found_before_are_forgotten(
     doc.spans[factory] = spans[:1]  # somebody else's
     pipe_of(nlp)(doc)
     assert list(doc.spans[factory]) == spans[:1]
+
+
+def test_what_is_tagged_again_keeps_its_scores(pipelines: dict[str, Language]) -> None:
+    nlp = pipelines["transfer_ner"]
+    for doc in tagged(nlp):
+        before = [(entity.start, entity._.confidence) for entity in doc.ents]
+        with pipe_of(nlp).use_confidence(ALL):
+            again = nlp(doc)
+        assert [(entity.start, entity._.confidence) for entity in again.ents] == before
+        # An entity of somebody else has none, then or now.
+        doc.ents = [Span(doc, 0, 1, label="other")]
+        with pipe_of(nlp).use_confidence(ALL):
+            mine = nlp(doc).spans["transfer_ner"]
+        assert "other" not in {span.label_ for span in mine}
 
 
 def test_each_tag_has_its_probability(pipelines: dict[str, Language]) -> None:
