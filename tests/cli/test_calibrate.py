@@ -70,14 +70,12 @@ def test_one_of_two_components(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     model, output = tmp_path / "model", tmp_path / "calibrated"
-    # The second one finds nothing, and so takes back the entities of the first one.
     trained.to_disk(model)
     trained.add_pipe("transfer_ner", name="second", source=spacy.load(model))
     pipe = trained.get_pipe("second")
     with torch.no_grad():
         shim_of(pipe.model).network.head(TARGET).emission.bias[0] = 100.0  # O
     trained.to_disk(model)
-    assert not spacy.load(model)("Ann Lee lives in Rome now").ents
     dev = corpus_files(TARGET, 10, seed=1)
     assert run(model, dev, "--output", output) == 1
     message = "model: expected one transfer component, or --component; found transfer_ner, second\n"

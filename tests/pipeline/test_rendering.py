@@ -57,7 +57,8 @@ def test_the_entities_before_tags_and_chunks(nlp: Language) -> None:
     params = [ent["params"]["kb_link"] for ent in with_confidence(doc)["ents"]]
     assert ["0.70" in params[0], "0.80" in params[1]] == [True, True]
     # No entity is none to draw, and no reason to draw tags.
+    doc.ents = []
+    del doc.spans["ner"], doc.spans["second"]
     set_with_scores(doc, "ents", ["O", "O", "O"], [0, 0, 0], "second", sure)
-    del doc.spans["ner"]
     assert with_confidence(doc)["ents"] == []
     assert len(with_confidence(doc, "tagger")["ents"]) == 3

@@ -81,6 +81,7 @@ def pipeline(
                 "objective": {
                     "@architectures": "spacy_transfer.Objective.v1",
                     **LADTL,
+                    "beta": 0.0 if sharing == "T-A" else LADTL["beta"],
                     "alpha": alpha,
                 },
             }
