@@ -176,8 +176,8 @@ def _note(differences: Differences, pivots: Sequence[Pivot]) -> str:
     ablations = ", ".join(dict.fromkeys(cell.method for _, cell in differences if cell.ablation))
     but = f" but its parts ({ablations})" if ablations else ""
     return (
-        f"{of_p} {MARK}: {name} better than every other method of the column{but}, or another "
-        f"method better than it, p < {ALPHA:g}."
+        f"{of_p} {MARK}: the method {name} is better than every other of the column{but}, or "
+        f"another is better than it, p < {ALPHA:g}."
     )
 
 
