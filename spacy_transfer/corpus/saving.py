@@ -48,7 +48,7 @@ def put_in_place(new: Path, path: Path) -> None:
     system can; else, where the second of two renames fails, the old one comes back."""
     if not path.exists():
         new.replace(path)
-    elif exchange(new, path):
+    elif _exchange(new, path):
         shutil.rmtree(new, ignore_errors=True)
     else:
         _, old = _beside(path)
@@ -74,7 +74,7 @@ def _beside(path: Path) -> tuple[Path, Path]:
     return path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
 
 
-def exchange(one: Path, other: Path) -> bool:
+def _exchange(one: Path, other: Path) -> bool:
     """Let two folders swap names at once; False where the system cannot."""
     names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
     try:

@@ -26,10 +26,10 @@ from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.schemes import OUTSIDE
 from spacy_transfer.evaluation.pipelines import training_corpora
 from spacy_transfer.experiments.results import read_rows
+from spacy_transfer.experiments.runner import kept_model
 from spacy_transfer.nn.mmd import label_aware_mmd
 from spacy_transfer.pipeline.base import TransferPipe
 from spacy_transfer.pipeline.components import transfer_pipes
-from spacy_transfer.training.loop import BEST
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ def named_models(options: Iterable[str]) -> dict[str, str]:
 def _kept_models(results: Path) -> dict[str, str]:
     models: dict[str, str] = {}
     for row in read_rows([results]):
-        model = results.resolve().parent.parent / "runs" / row["key"] / BEST
+        model = kept_model(results, row["key"])
         if not model.exists():
             raise ValueError(f"{model}: no such pipeline: run the experiment with --keep-models")
         if models.setdefault(row["method"], str(model)) != str(model):

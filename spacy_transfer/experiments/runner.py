@@ -27,7 +27,7 @@ from spacy_transfer.experiments.worker import CONFIG, RESULT, RUN
 from spacy_transfer.training.loop import BEST
 from spacy_transfer.training.resume import CHECKPOINT
 
-RESULTS = "results.jsonl"
+RESULTS, RUNS = "results.jsonl", "runs"
 
 
 class Experiment:
@@ -54,7 +54,7 @@ class Experiment:
 
     def folder(self, key: str) -> Path:
         """The folder of a run."""
-        return self.output / "runs" / key
+        return self.output / RUNS / key
 
     def waiting(self, keep_models: bool) -> tuple[dict[str, Run], dict[str, Run]]:
         """The runs that have not been done, by key, those of the first seed first; and before them,
@@ -153,6 +153,11 @@ class Experiment:
         if not output.exists():
             convert(path, output, files.layer, lang=files.lang)
         return str(output)
+
+
+def kept_model(results: Path, key: str) -> Path:
+    """Where the model of a run is, if it was kept, by the table that the run is in."""
+    return results.resolve().parent.parent / RUNS / key / BEST
 
 
 @cache

@@ -83,7 +83,7 @@ def test_killed_between_two_renames(
 ) -> None:
     path = tmp_path / "model"
     save_pipeline(trained, path)
-    monkeypatch.setattr(saving, "exchange", lambda one, other: False)
+    monkeypatch.setattr(saving, "_exchange", lambda one, other: False)
     save_pipeline(trained, path)  # by two renames
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
     replace = Path.replace
