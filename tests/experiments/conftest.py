@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import spacy
 
+from spacy_transfer.experiments import engines
+from spacy_transfer.experiments.engines import Engine
+from spacy_transfer.experiments.worker import work
 from tests.conftest import SMALL_CONFIG, sentences, with_schedule, write_label_map
 
 GRID = """\
@@ -98,3 +101,16 @@ def edit(grid_file: Path) -> Callable[[str, str], Path]:
         return grid_file
 
     return run
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Have runs done here, for processes start slowly: the engine, which the command takes too."""
+
+    def engine(folders: Sequence[Path]) -> Iterator[Path]:
+        for folder in folders:
+            work(folder)
+            yield folder
+
+    monkeypatch.setattr(engines, "local", lambda jobs, threads: engine)
+    return engine
