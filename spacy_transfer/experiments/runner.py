@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from spacy.vocab import Vocab
 from tqdm import tqdm
@@ -20,7 +21,14 @@ from spacy_transfer.corpus.gold import is_annotated
 from spacy_transfer.corpus.shards import read_docs
 from spacy_transfer.experiments.engines import LOG, Engine
 from spacy_transfer.experiments.locks import alone
-from spacy_transfer.experiments.results import MORE_TESTS, Row, rows_of, write_rows
+from spacy_transfer.experiments.results import (
+    MORE_TESTS,
+    Row,
+    known_rows,
+    result_in,
+    rows_of,
+    write_rows,
+)
 from spacy_transfer.experiments.run import CorpusFiles, Run, config_of, key_of
 from spacy_transfer.experiments.summary import require_distinct
 from spacy_transfer.experiments.worker import CONFIG, RESULT, RUN
@@ -37,12 +45,12 @@ class Experiment:
     what has been done is not done again, runs that are the same are done once, and one that was
     killed goes on from its last evaluation. The table
     `NAME/results.jsonl` has a line for each run of this experiment that is done, in the order of
-    its runs.
+    its runs; what it has is done, so that the table of another machine can be gone on with.
     """
 
     def __init__(self, name: str, runs: Sequence[Run], output: Path) -> None:
         """Name the runs; ValueError for a config or a setting that cannot be used, and for runs
-        that a report could not tell apart."""
+        that a report could not tell apart; CorpusError for a table that cannot be read."""
         self.runs = [(key_of(run), run) for run in runs]
         require_distinct(
             row
@@ -51,6 +59,7 @@ class Experiment:
         )
         self.output = output.resolve()
         self.results = self.output / name / RESULTS
+        self._known = known_rows(self.results)
 
     def folder(self, key: str) -> Path:
         """The folder of a run."""
@@ -61,14 +70,18 @@ class Experiment:
         apart, those whose pipelines they start from. Where models are to be kept, a run is done if
         its model is there."""
 
-        def done(key: str, with_model: bool) -> bool:
+        def learned(key: str) -> bool:
             folder = self.folder(key)
-            return (folder / RESULT).exists() and (not with_model or (folder / BEST).exists())
+            return (folder / RESULT).exists() and (folder / BEST).exists()
 
         by_seed = sorted(self.runs, key=lambda item: item[1].seed)
-        waiting = {key: run for key, run in by_seed if not done(key, keep_models)}
+        waiting = {
+            key: run
+            for key, run in by_seed
+            if not (learned(key) if keep_models else self._result(key, run))
+        }
         wanted = {key_of(run.first): run.first for run in waiting.values() if run.first is not None}
-        return {key: run for key, run in wanted.items() if not done(key, True)}, waiting
+        return {key: run for key, run in wanted.items() if not learned(key)}, waiting
 
     def run(self, engine: Engine, *, gpu_id: int = -1, keep_models: bool = False) -> list[str]:
         """Do what is waiting; a line for each run that failed, with where its log is.
@@ -112,10 +125,17 @@ class Experiment:
         """Write the table of all runs that are done."""
         rows: list[Row] = []
         for key, run in self.runs:
-            path = self.folder(key) / RESULT
-            if path.exists():
-                rows += rows_of(key, run, json.loads(path.read_text(encoding="utf-8")))
+            if (result := self._result(key, run)) is not None:
+                rows += rows_of(key, run, result)
         write_rows(rows, self.results)
+
+    def _result(self, key: str, run: Run) -> Mapping[str, Any] | None:
+        """What a run measured, here or by the table that was found; None before it has."""
+        path = self.folder(key) / RESULT
+        if path.exists():
+            measured: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return measured
+        return result_in(self._known, key, run)
 
     def _prepare(self, key: str, run: Run, gpu_id: int, keep_models: bool) -> Path:
         """Make a run's folder, with all that its worker reads, and what it can go on from."""

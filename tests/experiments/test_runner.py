@@ -140,12 +140,50 @@ def test_a_source_is_learned_once_and_before_its_targets(
     assert experiment(retraining_file, "--output", output) == 0
     assert stamps(output) == before
     shutil.rmtree(output / "runs" / table[0]["key"])
+    (output / "retraining" / "results.jsonl").unlink()
     assert experiment(retraining_file, "--output", output) == 0
     again = stamps(output)
     assert again[table[1]["key"]] == before[table[1]["key"]]
     assert again[of_source] > before[of_source]
     [first, _] = read_rows([output / "retraining" / "results.jsonl"])
     assert first["test_score"] == pytest.approx(table[0]["test_score"])
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_table_of_another_machine_is_gone_on_with(
+    two: Path, edit: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    edit("test: aim.test.iob", "test: aim.test.iob, more_tests: {later: aim.train.iob}")
+    there, here = (tmp_path / name / "small" / "results.jsonl" for name in ("there", "here"))
+    assert experiment(two, "--output", tmp_path / "there") == 0
+    whole = there.read_text().splitlines()
+    assert len(whole) == 4
+    here.parent.mkdir(parents=True)
+    # Of the second run, the row of the first test corpus was lost.
+    here.write_text("\n".join([*whole[:2], whole[3]]) + "\n")
+    assert experiment(two, "--output", tmp_path / "here") == 0
+    assert stamps(tmp_path / "here").keys() == {json.loads(whole[2])["key"]}
+    again = here.read_text().splitlines()
+    assert again[:2] == whole[:2]
+    for line, expected in zip(again[2:], whole[2:], strict=True):
+        before, after = json.loads(expected), json.loads(line)
+        assert after["test_score"] == pytest.approx(before["test_score"])
+        assert after.keys() == before.keys()
+
+    # Models are not in a table.
+    assert experiment(two, "--output", tmp_path / "here", "--keep-models") == 0
+    assert len(list((tmp_path / "here" / "runs").glob("*/model-best"))) == 2
+
+
+def test_a_damaged_table_is_left_as_it_is(
+    two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "out" / "small" / "results.jsonl"
+    table.parent.mkdir(parents=True)
+    table.write_text('{"key": "0"}\n')
+    assert experiment(two, "--output", tmp_path / "out") == 1
+    assert f"{table}:1: expected a result of `spacy transfer exp" in capsys.readouterr().err
+    assert table.read_text() == '{"key": "0"}\n'
 
 
 @pytest.mark.usefixtures("in_this_process")
