@@ -7,6 +7,8 @@ weibo-zh/{train,dev,test}.ladtl.ner.
 
 - cancer, pathways, infections, organisms: four neighbouring biomedical domains in the place of the
   paper's four hospital departments, with equal names for labels that mean the same.
+- cancer-pathways and the other pairs, by the alphabet: both with the labels that both have, so that,
+  as in the paper, they have one set of labels.
 - sighan, weibo: copied as they are; the test part of sighan, which is only a source, is its dev.
 - biomed.gz: the training sentences of all corpora in biomed/, each once; chinese.gz: those of
   sighan and weibo. `spacy transfer word2vec` trains vectors on them and does not read their labels.
@@ -14,8 +16,9 @@ weibo-zh/{train,dev,test}.ladtl.ner.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable
+from itertools import combinations
 from pathlib import Path
 
 from yang_corpora import Sentence, folders, read, write
@@ -48,6 +51,17 @@ def renamed(tag: str) -> str:
     return prefix + dash + LABELS.get(label, label)
 
 
+def labels_of(sentences: Iterable[Sentence]) -> Counter[str]:
+    """How many spans have each label."""
+    tags = (tag for sentence in sentences for _, tag in sentence)
+    return Counter(tag[2:] for tag in tags if tag.startswith("B-"))
+
+
+def with_labels(sentences: Iterable[Sentence], kept: Container[str]) -> list[Sentence]:
+    """The sentences with the spans of these labels alone."""
+    return [[(w, tag if tag[2:] in kept else "O") for w, tag in s] for s in sentences]
+
+
 def distinct(paths: Iterable[Path]) -> list[Sentence]:
     """The sentences of column files, each once."""
     return list({tuple(w for w, _ in s): s for path in paths for s in read(path)}.values())
@@ -56,6 +70,7 @@ def distinct(paths: Iterable[Path]) -> list[Sentence]:
 def main() -> None:
     """Write all corpora."""
     data, output = folders(__doc__)
+    domains: dict[str, dict[str, list[Sentence]]] = defaultdict(dict)
     for name, folder in DOMAINS.items():
         for part in PARTS:
             sentences: list[Sentence] = [
@@ -63,9 +78,15 @@ def main() -> None:
                 for sentence in read(data / "biomed" / folder / f"{part}.ner.gz")
             ]
             write(sentences, output / name / f"{part}.ner.gz")
-            tags = (tag for sentence in sentences for _, tag in sentence)
-            labels = Counter(tag[2:] for tag in tags if tag.startswith("B-"))
-            print("   ", ", ".join(f"{label} {n}" for label, n in labels.most_common()))
+            counts = labels_of(sentences)
+            print("   ", ", ".join(f"{label} {n}" for label, n in counts.most_common()))
+            domains[name][part] = sentences
+    for pair in combinations(sorted(domains), 2):
+        shared = set.intersection(*(set(labels_of(domains[name]["train"])) for name in pair))
+        for name in pair:
+            for part, sentences in domains[name].items():
+                path = output / "-".join(pair) / name / f"{part}.ner.gz"
+                write(with_labels(sentences, shared), path)
     write(distinct(sorted(data.glob("biomed/*/train.ner.gz"))), output / "biomed.gz")
 
     sighan = data / "sighan-zh" / "train.ner.gz"
