@@ -7,8 +7,8 @@ weibo-zh/{train,dev,test}.ladtl.ner.
 
 - cancer, pathways, infections, organisms: four neighbouring biomedical domains in the place of the
   paper's four hospital departments, with equal names for labels that mean the same.
-- cancer-pathways and the other pairs, by the alphabet: both with the labels that both have, so that,
-  as in the paper, they have one set of labels.
+- cancer-pathways and the other pairs, by the alphabet: both with the labels that both have, so
+  that, as in the paper, they have one set of labels.
 - sighan, weibo: copied as they are; the test part of sighan, which is only a source, is its dev.
 - biomed.gz: the training sentences of all corpora in biomed/, each once; chinese.gz: those of
   sighan and weibo. `spacy transfer word2vec` trains vectors on them and does not read their labels.

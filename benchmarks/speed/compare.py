@@ -7,7 +7,7 @@ and pytorch-crf are installed apart from it, in `.benchmarks/`, when they are mi
 clone of https://github.com/jiesutd/NCRFpp. FILE is a column file, plain or .gz, such as CoNLL 2003;
 without it the embedded sample is used.
 
-All systems but `spacy-ner` have the dimensions of configs/target_only.cfg. Each run is a process of
+All systems but `spacy-ner` have the dimensions of Yang et al. 2017. Each run is a process of
 its own that trains or tags the same sentences; within a round the systems take turns, setting by
 setting, so that what else the machine does meets all of them. At the end come the shares of our
 stages (stages.py) and the CRF against pytorch-crf (crf.py). What all but the last measure goes to a

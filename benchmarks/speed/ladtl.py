@@ -2,11 +2,11 @@
 
     python benchmarks/speed/ladtl.py SOURCE.spacy TARGET.spacy [--sentences 10 40] [--threads 1 2]
 
-Both corpora have labels in common, or a label map tells them. With configs/ladtl.cfg, a round runs
-`nlp.update` on a batch of both tasks, then on its target and on its source sentences alone, which
-leaves out the MMD and adds a step of the optimizer. A cell is the median over the rounds and, in
-brackets, the least and the largest. `MMD` is the share of the La-DTL step that goes into its value
-and gradient.
+Both corpora have labels in common, or a label map tells them. With configs/ladtl.cfg and the
+dimensions of Yang et al. 2017, a round runs `nlp.update` on a batch of both tasks, then on its
+target and on its source sentences alone, which leaves out the MMD and adds a step of the optimizer.
+A cell is the median over the rounds and, in brackets, the least and the largest. `MMD` is the share
+of the La-DTL step that goes into its value and gradient.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from report import layout, spread
 from spacy.training import Example
-from stages import Stopwatch
+from stages import DIMENSIONS, Stopwatch
 
 from spacy_transfer.corpus.marks import TARGET, task_of
 from spacy_transfer.nn.tagger import TransferTagger
@@ -43,7 +43,8 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = {"source": arguments.source, "target": arguments.target, "dev": arguments.target}
     paths |= {"label_map": arguments.label_map} if arguments.label_map else {}
-    config = load_training_config(CONFIG, {f"paths.{k}": str(v) for k, v in paths.items()})
+    settings = {f"paths.{k}": str(v) for k, v in paths.items()}
+    config = load_training_config(CONFIG, {**settings, **DIMENSIONS})
     setup = set_up(config)
     nlp, optimizer = setup.nlp, setup.settings["optimizer"]
     stopwatch = Stopwatch()

@@ -46,6 +46,14 @@ from spacy_transfer.training.schedules import target_only
 from spacy_transfer.training.setup import set_up
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "target_only.cfg"
+ENCODER = "components.transfer_ner.model.encoder"
+DIMENSIONS = {
+    f"{ENCODER}.char_hidden": 80,
+    f"{ENCODER}.char_layers": 2,
+    f"{ENCODER}.word_hidden": 300,
+    f"{ENCODER}.word_layers": 2,
+}
+"""Those of Yang et al. 2017."""
 WARM_UP = 10
 """Batches, or sentences to tag, before the clock starts."""
 
@@ -139,7 +147,8 @@ class Bench:
     """A pipeline and its corpora."""
 
     def __init__(self, train: Path, test: Path, sentences: int) -> None:
-        config = load_training_config(CONFIG, {"paths.target": str(train), "paths.dev": str(test)})
+        paths = {"paths.target": str(train), "paths.dev": str(test)}
+        config = load_training_config(CONFIG, {**paths, **DIMENSIONS})
         self.setup = set_up(config)
         docs = itertools.islice(read_docs(test, self.setup.nlp.vocab), sentences)
         self.test = [[token.text for token in doc] for doc in docs]

@@ -40,8 +40,8 @@ class Adagrad(Optimizer):  # type: ignore[misc]
 
 
 def adagrad(
-    learn_rate: Any = 0.01,
-    initial_accumulator: float = 0.0,
+    learn_rate: Any = 0.1,
+    initial_accumulator: float = 0.01,
     grad_clip: float = 5.0,
     eps: float = 1e-8,
 ) -> Adagrad:

@@ -27,7 +27,9 @@ CNN_WINDOW = 3
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """Sizes and kinds of both levels; the defaults are those of Yang et al. 2017, §4.2.
+    """Sizes and kinds of both levels; the defaults are for few labels.
+
+    Yang et al. 2017 (§4.2) have two layers of 80 for characters and two of 300 for words.
 
     ValueError for a size below 1 or a rate that is none.
 
@@ -50,12 +52,12 @@ class EncoderSettings:
 
     char_encoder: CharacterEncoderName = "gru"
     char_embedding: int = 25
-    char_hidden: int = 80
-    char_layers: int = 2
+    char_hidden: int = 25
+    char_layers: int = 1
     word_encoder: WordEncoderName | Literal["none"] = "gru"
     word_embedding: int = 50
-    word_hidden: int = 300
-    word_layers: int = 2
+    word_hidden: int = 100
+    word_layers: int = 1
     word_dropout: float = 0.5
     lower: bool = True
     zero_digits: bool = True

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from spacy.util import registry
+from spacy.util import load_config, registry
 
+from spacy_transfer.models.optimizer import adagrad
 from spacy_transfer.nn.encoders import EncoderSettings
 from spacy_transfer.nn.mmd import AUTHOR_WIDTHS
 from spacy_transfer.nn.objective import ObjectiveSettings
+from tests.conftest import CONFIGS
 
 ENCODER = "spacy_transfer.HierarchicalEncoder.v1"
 OBJECTIVE = "spacy_transfer.Objective.v1"
@@ -24,11 +26,13 @@ def test_defaults_are_those_of_the_classes() -> None:
     assert resolve(OBJECTIVE) == ObjectiveSettings()
 
 
-def test_defaults_are_those_of_yang_2017() -> None:
-    encoder = EncoderSettings()
-    assert (encoder.char_embedding, encoder.char_hidden, encoder.char_layers) == (25, 80, 2)
-    assert (encoder.word_embedding, encoder.word_hidden, encoder.word_layers) == (50, 300, 2)
-    assert encoder.char_encoder == encoder.word_encoder == "gru"
+def test_defaults_are_those_of_the_configs() -> None:
+    [joint] = [path for path in CONFIGS if path.stem == "joint"]
+    config = load_config(joint)
+    block = config["components"]["transfer_ner"]["model"]["encoder"]
+    assert registry.resolve({"encoder": block})["encoder"] == EncoderSettings()
+    optimizer = registry.resolve({"optimizer": config["training"]["optimizer"]})["optimizer"]
+    assert vars(optimizer) == vars(adagrad())
 
 
 def test_every_setting_arrives() -> None:

@@ -16,9 +16,11 @@ import sys
 import time
 from pathlib import Path
 
+import measure
 from measure import Job, read_job, report
 
 CONFIG = Path(__file__).resolve().parents[3] / "configs" / "target_only.cfg"
+ENCODER = "--components.transfer_ner.model.encoder"
 
 
 def train(job: Job) -> None:
@@ -29,6 +31,10 @@ def train(job: Job) -> None:
         "--output": model,
         "--paths.target": job.data / "train.spacy",
         "--paths.dev": job.data / "dev.spacy",
+        f"{ENCODER}.char_hidden": measure.CHAR_HIDDEN,
+        f"{ENCODER}.char_layers": 2,
+        f"{ENCODER}.word_hidden": measure.WORD_HIDDEN,
+        f"{ENCODER}.word_layers": measure.WORD_LAYERS,
         "--training.batcher.batch_size": batch,
         "--training.eval_frequency": steps,
         "--training.max_steps": 3 * steps,
