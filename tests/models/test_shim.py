@@ -326,7 +326,8 @@ def test_each_adagrad_has_its_own_settings_and_sums(nlp: Language) -> None:
     # The first step of AdaGrad from 0 is the learning rate itself.
     model = make_model()
     for rate in (0.1, 0.001, 0.02):
-        assert abs(step(model, adagrad(rate, grad_clip=0.0))) == pytest.approx(rate, rel=1e-3)
+        optimizer = adagrad(rate, initial_accumulator=0.0, grad_clip=0.0)
+        assert abs(step(model, optimizer)) == pytest.approx(rate, rel=1e-3)
 
 
 def test_device(nlp: Language) -> None:

@@ -103,9 +103,11 @@ def settings(
         char_encoder=char,
         char_embedding=INPUTS,
         char_hidden=HIDDEN,
+        char_layers=2,
         word_encoder=word,
         word_embedding=2,
         word_hidden=5,
+        word_layers=2,
         word_dropout=dropout,
     )
 

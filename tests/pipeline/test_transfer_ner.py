@@ -203,7 +203,7 @@ def test_remembered_words_are_forgotten_when_weights_change(
     once = predicted(trained, monkeypatch, 1)
     assert predicted(trained, monkeypatch, 1) == once == predicted(trained, monkeypatch, 10**6)
     before, seen = pipe.to_bytes(), [once]
-    optimizer = adagrad(1.0)
+    optimizer = adagrad(1.0, initial_accumulator=0.0)
     batch = examples(trained, TARGET, 5)
     for change in (
         lambda: trained.update(batch, sgd=optimizer),
