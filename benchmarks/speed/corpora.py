@@ -3,8 +3,9 @@
     python benchmarks/speed/corpora.py TRAIN TEST OUTPUT [--sentences 2000]
 
 TRAIN and TEST are column files, plain or .gz. OUTPUT gets, for train, dev and test, `.txt` (a token
-and its BIOES tag a line) and `.spacy`. Dev is one word outside entities, so that no system spends
-time on it, or ever finds that its model has become better.
+and its BIOES tag a line) and `.spacy`. Dev is one word, so that no system spends time on it. In
+`dev.spacy` its entity has a label that no other has: the score, without which `spacy transfer
+train` does not start, is always 0.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from spacy.tokens import Doc
+from spacy.tokens import Doc, DocBin
 
 from spacy_transfer.corpus.columns import read_columns
 from spacy_transfer.corpus.convert import convert
@@ -49,6 +50,8 @@ def write_corpus(train: Path, test: Path, output: Path, sentences: int) -> None:
     for name, docs in ("train", of_train), ("dev", [dev]), ("test", of_test):
         write(docs, output / name)
         print(f"{name}: {len(docs)} sentences, {sum(map(len, docs))} words")
+    scored = Doc(word.vocab, words=[word.text], ents=["B-none"])
+    DocBin(docs=[scored]).to_disk(output / "dev.spacy")
 
 
 def main() -> None:

@@ -137,7 +137,7 @@ def make(folder: Path, size: int) -> dict[str, int]:
         facts.write_text(json.dumps({"tokens": tokens, "words": len(words)}))
     dev = folder / "dev.spacy"
     if not dev.exists():
-        DocBin(docs=[Doc(Vocab(), words=["the"], ents=["O"])]).to_disk(dev)
+        DocBin(docs=[Doc(Vocab(), words=["the"], ents=["B-none"])]).to_disk(dev)
     known: dict[str, int] = json.loads(facts.read_text())
     return known
 

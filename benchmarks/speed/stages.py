@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import json
 import statistics
 import time
 from collections import deque
@@ -47,12 +48,8 @@ from spacy_transfer.training.setup import set_up
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "target_only.cfg"
 ENCODER = "components.transfer_ner.model.encoder"
-DIMENSIONS = {
-    f"{ENCODER}.char_hidden": 80,
-    f"{ENCODER}.char_layers": 2,
-    f"{ENCODER}.word_hidden": 300,
-    f"{ENCODER}.word_layers": 2,
-}
+SIZES = json.loads(Path(__file__).with_name("dimensions.json").read_text(encoding="utf-8"))
+DIMENSIONS = {f"{ENCODER}.{name}": size for name, size in SIZES.items()}
 """Those of Yang et al. 2017."""
 WARM_UP = 10
 """Batches, or sentences to tag, before the clock starts."""

@@ -10,8 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-CHAR_EMBEDDING, CHAR_HIDDEN = 25, 80
-WORD_EMBEDDING, WORD_HIDDEN, WORD_LAYERS = 50, 300, 2
+SIZES = json.loads(Path(__file__).parents[1].joinpath("dimensions.json").read_text("utf-8"))
+CHAR_EMBEDDING, CHAR_HIDDEN = 25, SIZES["char_hidden"]
+WORD_EMBEDDING, WORD_HIDDEN, WORD_LAYERS = 50, SIZES["word_hidden"], SIZES["word_layers"]
 LEARN_RATE = 0.01
 WARM_UP = 256
 """Training sentences that are tagged before the clock starts."""

@@ -3,9 +3,9 @@
 Character level: two bidirectional GRU layers (the other systems offer one).
 
 The log of a run has a clock that goes on while the pipeline is evaluated and saved. So there are
-three evaluations, each after a pass over the corpus, on one word outside entities: the best score
-is that of the first, nothing is saved after the second, and the third pass is the figure, the
-evaluation of one word included.
+three evaluations, each after a pass over the corpus, on one word whose score is always 0: the first
+is the best, nothing is saved after the second, and the third pass is the figure, the evaluation of
+one word included.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-import measure
-from measure import Job, read_job, report
+from measure import SIZES, Job, read_job, report
 
 CONFIG = Path(__file__).resolve().parents[3] / "configs" / "target_only.cfg"
 ENCODER = "--components.transfer_ner.model.encoder"
@@ -31,10 +30,7 @@ def train(job: Job) -> None:
         "--output": model,
         "--paths.target": job.data / "train.spacy",
         "--paths.dev": job.data / "dev.spacy",
-        f"{ENCODER}.char_hidden": measure.CHAR_HIDDEN,
-        f"{ENCODER}.char_layers": 2,
-        f"{ENCODER}.word_hidden": measure.WORD_HIDDEN,
-        f"{ENCODER}.word_layers": measure.WORD_LAYERS,
+        **{f"{ENCODER}.{name}": size for name, size in SIZES.items()},
         "--training.batcher.batch_size": batch,
         "--training.eval_frequency": steps,
         "--training.max_steps": 3 * steps,
