@@ -16,6 +16,11 @@ class Interval(NamedTuple):
     mean: float
     reach: float | None
 
+    def text(self, signed: bool = False) -> str:
+        """Both, with two digits."""
+        mean = f"{self.mean:{'+' if signed else ''}.2f}"
+        return mean if self.reach is None else f"{mean} ± {self.reach:.2f}"
+
 
 def mean_interval(values: Sequence[float]) -> Interval:
     """Mean and 95 % interval (Student's t) of independent values, one a seed."""

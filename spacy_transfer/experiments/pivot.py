@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+from spacy_transfer.experiments.overall import overall
 from spacy_transfer.experiments.significance import Differences, Pair, stands_out
 
 MARK = "†"
@@ -25,11 +26,14 @@ class Pivot(NamedTuple):
         title: score and labeling rate.
         header: of the methods, the pairs, and the average over pairs.
         rows: for each method, an entry for each pair, and the average where it has all.
+        overall: how the methods differ from the reference on all pairs together; none where there
+            is no reference with transfer.
     """
 
     title: str
     header: list[str]
     rows: list[tuple[str, list[Entry]]]
+    overall: list[list[str]]
 
 
 def pivot_tables(pairs: Sequence[Pair], differences: Differences) -> list[Pivot]:
@@ -79,4 +83,5 @@ def _table(title: str, pairs: Sequence[Pair], differences: Differences) -> Pivot
             )
             for row, m in means.items()
         ],
+        overall(pairs, differences),
     )

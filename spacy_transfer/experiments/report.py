@@ -54,15 +54,8 @@ def write_report(
             paths = save(figure, output / stem)
             written += paths
             figures.append({"svg": _inline(paths[0]), "description": description})
-        header, *body = table(of_target, differences)
-        sections.append(
-            {
-                "title": f"{target} ({score})",
-                "figures": figures,
-                "header": header[1:],
-                "rows": [line[1:] for line in body],
-            }
-        )
+        lines = [line[1:] for line in table(of_target, differences)]
+        sections.append({"title": f"{target} ({score})", "figures": figures, "table": lines})
     states = None
     if panels:
         paths = save(draw_panels(panels), output / "hidden")
@@ -139,10 +132,7 @@ def table(cells: Sequence[Cell], differences: Differences) -> list[list[str]]:
 
 
 def _text(value: Interval | None, signed: bool = False) -> str:
-    if value is None:
-        return ""
-    text = f"{value.mean:{'+' if signed else ''}.2f}"
-    return text if value.reach is None else f"{text} ± {value.reach:.2f}"
+    return "" if value is None else value.text(signed)
 
 
 def _p_text(p: float) -> str:
@@ -154,7 +144,8 @@ def _markdown_pivot(pivot: Pivot) -> str:
         [name, *(f"**{entry.text}**" if entry.best else entry.text for entry in entries)]
         for name, entries in pivot.rows
     ]
-    return f"## {pivot.title}\n\n{markdown_table([pivot.header, *rows])}"
+    tables = [[pivot.header, *rows], *([pivot.overall] if pivot.overall else [])]
+    return "\n\n".join([f"## {pivot.title}", *map(markdown_table, tables)])
 
 
 def _note(differences: Differences, pivots: Sequence[Pivot]) -> str:

@@ -143,14 +143,17 @@ def test_p_values_and_a_table_of_methods_by_pairs(tested: Path) -> None:
     assert " †: the method La-DTL is better than every other of the column, or" in lines[8]
     assert lines[10:12] == ["## ents_f, labeling rate 0.1", ""]
     assert cells(lines[12]) == ["Method", "news → aim", "<mail> → aim", "Average"]
-    assert [cells(line)[0] for line in lines[14:]] == ["none", "T-B", "La-DTL"]
+    assert [cells(line)[0] for line in lines[14:17]] == ["none", "T-B", "La-DTL"]
+    assert cells(lines[18])[:2] == ["Method", "From La-DTL"]
+    assert [cells(line)[0] for line in lines[20:]] == ["none", "T-B"]
     best = cells(lines[16])[1]
     assert re.fullmatch(r"\*\*\d\d\.\d\d†\*\*", best)
     html = (folder / "report.html").read_text(encoding="utf-8")
     assert f"<td><strong>{best.strip('*')}</strong></td>" in html
     page = Page(html)
-    assert page.tags.count("table") == 2
+    assert page.tags.count("table") == 3
     assert "<mail> → aim" in page.text
+    assert "From La-DTL" in page.text
     assert lines[8] in page.text
 
 
