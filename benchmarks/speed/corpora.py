@@ -29,16 +29,14 @@ def read(path: Path, sentences: int) -> list[Doc]:
     return list(islice(docs, sentences))
 
 
-def write(docs: Iterable[Doc], path: Path) -> None:
-    """Write documents as `path`.txt and `path`.spacy."""
-    text = path.with_suffix(".txt")
-    with text.open("w", encoding="utf-8") as file:
+def write_text(docs: Iterable[Doc], path: Path) -> None:
+    """Write documents as a column file."""
+    with path.open("w", encoding="utf-8") as file:
         for doc in docs:
             spans = [(span.start, span.end, span.label_) for span in doc.ents]
             tags = encode(spans, len(doc), "BIOES")
             lines = (f"{token.text} {tag}\n" for token, tag in zip(doc, tags, strict=True))
             file.writelines([*lines, "\n"])
-    convert(text, path.with_suffix(".spacy"), "ents", scheme="BIOES")
 
 
 def write_corpus(train: Path, test: Path, output: Path, sentences: int) -> None:
@@ -48,8 +46,10 @@ def write_corpus(train: Path, test: Path, output: Path, sentences: int) -> None:
     word = next(token for doc in of_train for token in doc if not token.ent_type_)
     dev = Doc(word.vocab, words=[word.text], ents=["O"])
     for name, docs in ("train", of_train), ("dev", [dev]), ("test", of_test):
-        write(docs, output / name)
+        write_text(docs, output / f"{name}.txt")
         print(f"{name}: {len(docs)} sentences, {sum(map(len, docs))} words")
+    for name in "train", "test":
+        convert(output / f"{name}.txt", output / f"{name}.spacy", "ents", scheme="BIOES")
     scored = Doc(word.vocab, words=[word.text], ents=["B-none"])
     DocBin(docs=[scored]).to_disk(output / "dev.spacy")
 

@@ -21,11 +21,8 @@ def overall(pairs: Sequence[Pair], differences: Differences) -> list[list[str]]:
     references = [pair.reference for pair in pairs if pair.reference and pair.reference.sources]
     if len(references) < len(pairs):
         return []
-    lines = [
-        ["Method", f"From {references[0].method}"]
-        + [f"{way} (p < {ALPHA:g})" for way in ("Lower", "Higher")]
-        + ["Pairs"]
-    ]
+    name, sure_of = references[0].method, f"(p < {ALPHA:g})"
+    lines = [["Method", f"From {name}", f"Lower {sure_of}", f"Higher {sure_of}", "Pairs"]]
     for method, cells in _everywhere(pairs):
         both = list(zip(references, cells, strict=True))
         average = _average(both)
