@@ -270,10 +270,14 @@ def _draw_tokens(
 
 def _plane(hidden: States, seed: int) -> States:
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     perplexity = min(30.0, (len(hidden) - 1) / 3)  # it must be below the number of tokens
     tsne = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
-    points: States = tsne.fit_transform(hidden)
+    # The same picture on any number of cores. And so few points gain little from threads, which
+    # wait for each other time and again where other programs have the cores.
+    with threadpool_limits(1):
+        points: States = tsne.fit_transform(hidden)
     return points
 
 
