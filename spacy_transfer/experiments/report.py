@@ -157,7 +157,7 @@ def _note(differences: Differences, pivots: Sequence[Pivot]) -> str:
         f"Differences are from the method {name}, on the seeds that both have; of several, that "
         f"with the largest p stands there. p: two-sided, by a randomised paired test on test "
         f"sentences ({DRAWS:,} shuffles, all seeds of a sentence together), after Holm's "
-        f"correction for the {len(differences)} tests of this report. It speaks of these runs on "
+        f"correction for all tests of this report ({len(differences)}). It speaks of these runs on "
         f"other sentences; the intervals speak of other seeds."
     )
     if len(differences) > ALPHA * (DRAWS + 1):

@@ -139,7 +139,7 @@ def test_p_values_and_a_table_of_methods_by_pairs(tested: Path) -> None:
     assert [cells(line)[-2] == "" for line in lines[2:7]] == [False, False, True, False, True]
     assert cells(lines[2])[-2].startswith("-")
     assert lines[8].startswith("Differences are from the method La-DTL, ")
-    assert "Holm's correction for the 4 tests of this report. " in lines[8]
+    assert "Holm's correction for all tests of this report (4). " in lines[8]
     assert " †: the method La-DTL is better than every other of the column, or" in lines[8]
     assert lines[10:12] == ["## ents_f, labeling rate 0.1", ""]
     assert cells(lines[12]) == ["Method", "news → aim", "<mail> → aim", "Average"]
