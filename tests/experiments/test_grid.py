@@ -296,7 +296,7 @@ def test_the_comparison_is_of_every_method_on_every_pair() -> None:
     seeds = {run.seed for run in runs}
     assert alone == dict.fromkeys(product(specialties, seeds), "Non-transfer")
     methods = {run.method for run in runs if run.sources}
-    assert len(methods) == 9
+    assert len(methods) == 10
     found = [(r.sources[0].name, r.target.name, r.method, r.seed) for r in runs if r.sources]
     assert sorted(found) == sorted(
         (*pair, method, seed)
@@ -306,7 +306,7 @@ def test_the_comparison_is_of_every_method_on_every_pair() -> None:
     )
     assert {(run.rate, run.reference) for run in runs} == {(0.1, "La-DTL")}
     of_method = {run.method: run for run in runs}
-    assert len({key_of(run) for run in of_method.values()}) == 10
+    assert len({key_of(run) for run in of_method.values()}) == 11
     for run in of_method.values():
         # Each learns from as many sentences of the target, in steps of ten sentences, to the end.
         training = config_of(run, lambda path, files: f"{path}", key_of).interpolate()["training"]
