@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 from spacy_transfer.evaluation.intervals import Interval, mean_interval
 from spacy_transfer.evaluation.significance import ALPHA
-from spacy_transfer.experiments.significance import Differences, Pair
+from spacy_transfer.experiments.significance import Differences, Pair, by_method
 from spacy_transfer.experiments.summary import Cell
 
 
@@ -23,25 +23,20 @@ def overall(pairs: Sequence[Pair], differences: Differences) -> list[list[str]]:
         return []
     name, sure_of = references[0].method, f"(p < {ALPHA:g})"
     lines = [["Method", f"From {name}", f"Lower {sure_of}", f"Higher {sure_of}", "Pairs"]]
-    for method, cells in _everywhere(pairs):
-        both = list(zip(references, cells, strict=True))
-        average = _average(both)
-        if average is None or any(two not in differences for two in both):
+    for method, cells in by_method(pairs):
+        both = [
+            (reference, cell)
+            for reference, cell in zip(references, cells, strict=True)
+            if cell and (reference, cell) in differences
+        ]
+        average = _average(both) if len(both) == len(pairs) else None
+        if average is None:
             continue
         sure = [differences[two].points.mean for two in both if differences[two].significant]
         lower, higher = sum(points < 0 for points in sure), sum(points > 0 for points in sure)
         line = [method, average.text(signed=True), str(lower), str(higher), str(len(pairs))]
         lines.append(line)
     return lines
-
-
-def _everywhere(pairs: Sequence[Pair]) -> Iterator[tuple[str, list[Cell]]]:
-    """The methods that all pairs have but the reference, with the cell of each pair."""
-    methods: dict[tuple[str, bool], list[Cell]] = {}
-    for pair in pairs:
-        for cell in pair.others:
-            methods.setdefault((cell.method, bool(cell.sources)), []).append(cell)
-    return ((name, cells) for (name, _), cells in methods.items() if len(cells) == len(pairs))
 
 
 def _average(both: Sequence[tuple[Cell, Cell]]) -> Interval | None:

@@ -7,7 +7,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from spacy_transfer.experiments.overall import overall
-from spacy_transfer.experiments.significance import Differences, Pair, stands_out
+from spacy_transfer.experiments.significance import Differences, Pair, by_method, stands_out
+from spacy_transfer.experiments.summary import Cell
 
 MARK = "†"
 
@@ -54,34 +55,29 @@ def pivot_tables(pairs: Sequence[Pair], differences: Differences) -> list[Pivot]
 
 
 def _table(title: str, pairs: Sequence[Pair], differences: Differences) -> Pivot:
-    means: dict[tuple[str, bool], dict[int, float]] = {}
-    marks = set()
-    for column, pair in enumerate(pairs):
-        for cell in pair.cells:
-            # A method may be there with sources and without.
-            row = (cell.method, bool(cell.sources))
-            means.setdefault(row, {})[column] = cell.mean.mean
-            if stands_out(cell, pair, differences):
-                marks.add((row, column))
-    for of_method in means.values():
-        if len(of_method) == len(pairs):
-            of_method[len(pairs)] = fmean(of_method.values())
-    columns = range(len(pairs) + 1)
-    best = [max((m[c] for m in means.values() if c in m), default=None) for c in columns]
-    return Pivot(
-        title,
-        ["Method", *(f"{' + '.join(p.sources)} → {p.target}" for p in pairs), "Average"],
-        [
-            (
-                row[0],
-                [
-                    Entry(f"{m[c]:.2f}{MARK if (row, c) in marks else ''}", m[c] == best[c])
-                    if c in m
-                    else Entry("", False)
-                    for c in columns
-                ],
-            )
-            for row, m in means.items()
-        ],
-        overall(pairs, differences),
-    )
+    methods = by_method(pairs)
+    means = [_means(cells) for _, cells in methods]
+    best = [
+        max((mean for mean in column if mean is not None), default=None)
+        for column in zip(*means, strict=True)
+    ]
+    rows = []
+    for (name, cells), of_method in zip(methods, means, strict=True):
+        marks = [
+            MARK if cell and stands_out(cell, pair, differences) else ""
+            for cell, pair in zip(cells, pairs, strict=True)
+        ]
+        entries = [
+            Entry("" if mean is None else f"{mean:.2f}{mark}", mean is not None and mean == highest)
+            for mean, mark, highest in zip(of_method, [*marks, ""], best, strict=True)
+        ]
+        rows.append((name, entries))
+    header = ["Method", *(f"{' + '.join(p.sources)} → {p.target}" for p in pairs), "Average"]
+    return Pivot(title, header, rows, overall(pairs, differences))
+
+
+def _means(cells: Sequence[Cell | None]) -> list[float | None]:
+    """The mean of each pair, and that of all pairs where the method has all."""
+    means = [None if cell is None else cell.mean.mean for cell in cells]
+    known = [mean for mean in means if mean is not None]
+    return [*means, fmean(known) if len(known) == len(means) else None]

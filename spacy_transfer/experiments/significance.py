@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,6 +69,19 @@ def pairs_of(cells: Iterable[Cell]) -> list[Pair]:
         for place, found in places.items()
         for sources in dict.fromkeys(cell.sources for cell in found if cell.sources) or [()]
     ]
+
+
+def by_method(pairs: Sequence[Pair]) -> list[tuple[str, list[Cell | None]]]:
+    """The name of each method and its cells, one a pair; None where a pair lacks it.
+
+    A method may be there with sources and without, which count as two.
+    """
+    methods: dict[tuple[str, bool], list[Cell | None]] = {}
+    for number, pair in enumerate(pairs):
+        for cell in pair.cells:
+            cells = methods.setdefault((cell.method, bool(cell.sources)), [None] * len(pairs))
+            cells[number] = cell
+    return [(name, cells) for (name, _), cells in methods.items()]
 
 
 def differences_of(pairs: Iterable[Pair]) -> Differences:
