@@ -172,7 +172,20 @@ def config_of(run: Run, place: Place, pipeline: Callable[[Run], str]) -> Config:
         for variable, value in config.get("paths", {}).items()
         if f"${{paths.{variable}}}" in config.to_str(interpolate=False)
     }
-    return override(run.config, config, run.settings)
+    config = override(run.config, config, run.settings)
+    _require_learned(run, config)
+    return config
+
+
+def _require_learned(run: Run, config: Config) -> None:
+    """ValueError for sources that no batch is of."""
+    sources = config["corpora"]["train"]["sources"]
+    batcher = config["training"].get("batcher", {}).get("@batchers")
+    if sources and batcher == "spacy_transfer.TargetOnly.v1":
+        raise ValueError(
+            f"{run.config}: {run.method!r} has batches of the target alone and would learn nothing "
+            f"from {', '.join(sources)}: list it in `runs` without sources"
+        )
 
 
 def _component(path: Path, config: Config) -> str:

@@ -35,7 +35,7 @@ from spacy_transfer.experiments.worker import CONFIG, RESULT, RUN
 from spacy_transfer.training.loop import BEST
 from spacy_transfer.training.resume import CHECKPOINT
 
-RESULTS, RUNS = "results.jsonl", "runs"
+RESULTS, EARLIER, RUNS = "results.jsonl", "earlier.jsonl", "runs"
 
 
 class Experiment:
@@ -46,6 +46,8 @@ class Experiment:
     killed goes on from its last evaluation. The table
     `NAME/results.jsonl` has a line for each run of this experiment that is done, in the order of
     its runs; what it has is done, so that the table of another machine can be gone on with.
+    Lines that are of none of its runs (any more) go to `NAME/earlier.jsonl`, from where they come
+    back with the run.
     """
 
     def __init__(self, name: str, runs: Sequence[Run], output: Path) -> None:
@@ -59,7 +61,8 @@ class Experiment:
         )
         self.output = output.resolve()
         self.results = self.output / name / RESULTS
-        self._known = known_rows(self.results)
+        self._earlier = self.results.with_name(EARLIER)
+        self._known = {**known_rows(self._earlier), **known_rows(self.results)}
 
     def folder(self, key: str) -> Path:
         """The folder of a run."""
@@ -104,6 +107,7 @@ class Experiment:
         ]
         folders = {**rounds[0], **rounds[1]}
         failures = []
+        self._keep_earlier()
         self.write_results()
         distinct = len({key for key, _ in self.runs} | first.keys())
         with tqdm(total=distinct, initial=distinct - len(folders), unit="run") as bar:
@@ -120,6 +124,18 @@ class Experiment:
                 bar.update()
                 self.write_results()
         return failures
+
+    def _keep_earlier(self) -> None:
+        """Put the rows of the table aside that `write_results` would drop."""
+        keys = {key for key, _ in self.runs}
+        others = {at: row for at, row in self._known.items() if at[0] not in keys}
+        leaving = len(others.keys() - known_rows(self._earlier).keys())
+        if leaving:
+            write_rows(others.values(), self._earlier)
+            tqdm.write(
+                f"{leaving} results in {self.results} are of no run of this experiment, whose "
+                f"settings, corpora or versions may have changed: moved to {self._earlier.name}"
+            )
 
     def write_results(self) -> None:
         """Write the table of all runs that are done."""

@@ -22,6 +22,7 @@ corpora:
 methods:
   none: {config: alone.cfg}
   La-DTL: {config: small.cfg}
+  joint: {config: small.cfg, settings: {components.transfer_ner.model.objective.alpha: 0.0}}
 settings:
   training.max_steps: 6
   training.eval_frequency: 2
@@ -29,7 +30,7 @@ runs:
   - {target: aim, methods: [none], rates: [0.5, 1], published: {none: 40}}
   - {target: aim, sources: other, methods: [La-DTL], rates: [0.5], label_map: map.tsv,
      published: {La-DTL: 45.5}}
-  - {target: aim, sources: [tags], methods: [La-DTL, none], rates: [0.5]}
+  - {target: aim, sources: [tags], methods: [La-DTL, joint], rates: [0.5]}
 seeds: [0, 1]
 """
 

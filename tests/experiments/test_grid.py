@@ -27,7 +27,7 @@ def test_all_combinations_in_the_order_of_the_file(grid_file: Path) -> None:
         *("none: aim/1, seed 0", "none: aim/1, seed 1"),
         *("La-DTL: other -> aim/0.5, seed 0", "La-DTL: other -> aim/0.5, seed 1"),
         *("La-DTL: tags -> aim/0.5, seed 0", "La-DTL: tags -> aim/0.5, seed 1"),
-        *("none: tags -> aim/0.5, seed 0", "none: tags -> aim/0.5, seed 1"),
+        *("joint: tags -> aim/0.5, seed 0", "joint: tags -> aim/0.5, seed 1"),
     ]
     folder = grid_file.parent
     (folder / "maps").mkdir()
@@ -183,31 +183,31 @@ def test_a_swept_method_by_its_bare_name_is_none_to_compare_with(
         ("layer: tag", "layer: tags", 4, "corpora.tags.layer: unknown layer 'tags'"),
         ("layer: tag", "lager: tag", 4, "corpora.tags.lager: Extra inputs are not permitted"),
         ("train: other.iob, ", "", 5, "corpora.other.train: Field required"),
-        ("rates: [0.5, 1]", "rates: [1.5]", 13, "runs.0.rates: rate 1.5: expected a share"),
-        ("rates: [0.5, 1]", "rates: []", 13, "runs.0.rates: List should have at least 1 item"),
-        ("sources: other", "sources: othr", 14, "runs.1.sources: unknown 'othr'; did you mean"),
-        ("[La-DTL, none]", "[La-DTL, x]", 16, "unknown 'x'; expected one of none, La-DTL"),
-        ("{target: aim, sources: o", "{target: tags, sources: o", 14, "'tags' needs dev and test"),
-        ("{none: 40}", "{T-A: 40}", 13, "runs.0.published: unknown 'T-A'; expected one of none"),
-        ("seeds: [0, 1]", "seeds: [a]", 17, "seeds.0: Input should be a valid integer"),
-        ("seeds: [0, 1]", "seeds: [1, 0, 1]", 17, "seeds: expected each once; found [1, 0, 1]"),
+        ("rates: [0.5, 1]", "rates: [1.5]", 14, "runs.0.rates: rate 1.5: expected a share"),
+        ("rates: [0.5, 1]", "rates: []", 14, "runs.0.rates: List should have at least 1 item"),
+        ("sources: other", "sources: othr", 15, "runs.1.sources: unknown 'othr'; did you mean"),
+        ("[La-DTL, joint]", "[La-DTL, x]", 17, "unknown 'x'; expected one of none, La-DTL, joint"),
+        ("{target: aim, sources: o", "{target: tags, sources: o", 15, "'tags' needs dev and test"),
+        ("{none: 40}", "{T-A: 40}", 14, "runs.0.published: unknown 'T-A'; expected one of none"),
+        ("seeds: [0, 1]", "seeds: [a]", 18, "seeds.0: Input should be a valid integer"),
+        ("seeds: [0, 1]", "seeds: [1, 0, 1]", 18, "seeds: expected each once; found [1, 0, 1]"),
         ("name: small", "name: ../small", 1, "name: String should match pattern"),
-        ("rates: [0.5, 1]", "seeds: []", 13, "runs.0.seeds: List should have at least 1 item"),
-        ("sources: other", "sources: [tags, aim]", 14, "expected each source once, and none that"),
-        ("sources: other", "sources: [tags, tags]", 14, "expected each source once, and none that"),
+        ("rates: [0.5, 1]", "seeds: []", 14, "runs.0.seeds: List should have at least 1 item"),
+        ("sources: other", "sources: [tags, aim]", 15, "expected each source once, and none that"),
+        ("sources: other", "sources: [tags, tags]", 15, "expected each source once, and none that"),
         (
             "test: aim.test.iob",
             "test: aim.test.iob, more_tests: {tags: aim.test.iob}",
-            13,
+            14,
             "a test corpus of 'aim' has the name of corpus 'tags'",
         ),
-        ("layer: tag", "layer: tag, vectors: [a, b]", 16, "one choice of vectors for source"),
-        ("seeds: [0, 1]", "reference: la-dtl", 17, "reference: unknown 'la-dtl'"),
-        ("seeds: [0, 1]", "ablations: [CRF-L2]", 17, "ablations: unknown 'CRF-L2'"),
+        ("layer: tag", "layer: tag, vectors: [a, b]", 17, "one choice of vectors for source"),
+        ("seeds: [0, 1]", "reference: la-dtl", 18, "reference: unknown 'la-dtl'"),
+        ("seeds: [0, 1]", "ablations: [CRF-L2]", 18, "ablations: unknown 'CRF-L2'"),
         (
             "La-DTL: {config: small.cfg}",
             "La-DTL: {config: small.cfg, first: {config: alone.cfg}}",
-            14,
+            15,
             "'La-DTL' learns the source first: expected one source, with dev",
         ),
     ],
@@ -243,7 +243,7 @@ def test_files_that_are_not_there(
 @pytest.mark.parametrize("name", ["a.b", "target", "a b"])
 def test_names_that_no_source_can_have(edit: Callable[[str, str], Path], name: str) -> None:
     edit("  other: {", f"  {name}: {{")
-    with pytest.raises(CorpusError, match=r"grid\.yml:14: .* cannot name a source"):
+    with pytest.raises(CorpusError, match=r"grid\.yml:15: .* cannot name a source"):
         read_grid(edit("sources: other", f"sources: {name}"))
 
 

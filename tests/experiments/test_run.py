@@ -184,7 +184,7 @@ def test_the_key_is_of_all_that_determines_the_result_and_nothing_else(
 
 
 def test_runs_that_are_the_same_have_one_key(edit: Callable[[str, str], Path]) -> None:
-    path = edit("sources: [tags], methods: [La-DTL, none]", "methods: [none]")
+    path = edit("sources: [tags], methods: [La-DTL, joint]", "methods: [none]")
     first, *_, last = runs(path)[:2] + runs(path)[-2:]
     assert key_of(last) == key_of(runs(path)[1])
     assert key_of(first) != key_of(last)
@@ -196,6 +196,7 @@ def test_runs_that_are_the_same_have_one_key(edit: Callable[[str, str], Path]) -
         ("alone.cfg", "missing.cfg", "missing.cfg: no such config file"),
         ("training.max_steps: 6", "training.max_stepz: 6", "unknown setting --training.max_stepz"),
         ("rates: [0.5, 1]", "rates: [0]", "rate 0 needs a config without"),
+        ("methods: [La-DTL, joint]", "methods: [none]", "learn nothing from tags: list it in"),
         ("alone.cfg", "empty.cfg", "expected one component of transfer_ner, .*; found none"),
         ("alone.cfg", "bare.cfg", r"bare.cfg: expected a section \[corpora.train\]"),
     ],

@@ -35,7 +35,7 @@ def rows(output: Path) -> list[dict[str, Any]]:
 @pytest.fixture
 def two(edit: Callable[[str, str], Path]) -> Path:
     """The experiment file with two runs: each starts a process, and processes start slowly."""
-    edit("  - {target: aim, sources: [tags], methods: [La-DTL, none], rates: [0.5]}\n", "")
+    edit("  - {target: aim, sources: [tags], methods: [La-DTL, joint], rates: [0.5]}\n", "")
     edit("rates: [0.5, 1]", "rates: [0.5]")
     return edit("seeds: [0, 1]", "seeds: [0]")
 
@@ -173,6 +173,28 @@ def test_the_table_of_another_machine_is_gone_on_with(
     # Models are not in a table.
     assert experiment(two, "--output", tmp_path / "here", "--keep-models") == 0
     assert len(list((tmp_path / "here" / "runs").glob("*/model-best"))) == 2
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_results_of_a_run_that_is_no_more_are_put_aside(
+    two: Path, edit: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there, here = (tmp_path / name / "small" / "results.jsonl" for name in ("there", "here"))
+    assert experiment(two, "--output", tmp_path / "there") == 0
+    whole = there.read_text()
+    here.parent.mkdir(parents=True)
+    here.write_text(whole)
+    capsys.readouterr()
+    grid = two.read_text()
+    edit("  - {target: aim, methods: [none], rates: [0.5], published: {none: 40}}\n", "")
+    for moved in True, False:
+        assert experiment(two, "--output", tmp_path / "here") == 0
+        assert [row["method"] for row in rows(tmp_path / "here")] == ["La-DTL"]
+        assert ("1 results in" in capsys.readouterr().out) == moved
+    two.write_text(grid)
+    assert experiment(two, "--output", tmp_path / "here") == 0
+    assert here.read_text() == whole
+    assert stamps(tmp_path / "here") == {}
 
 
 def test_a_damaged_table_is_left_as_it_is(

@@ -32,7 +32,7 @@ search:
 def searching(edit: Callable[[str, str], Path]) -> Path:
     """The experiment file with a search, and La-DTL alone on two seeds."""
     edit("  - {target: aim, methods: [none], rates: [0.5, 1], published: {none: 40}}\n", "")
-    edit("  - {target: aim, sources: [tags], methods: [La-DTL, none], rates: [0.5]}\n", "")
+    edit("  - {target: aim, sources: [tags], methods: [La-DTL, joint], rates: [0.5]}\n", "")
     return edit("seeds: [0, 1]\n", f"seeds: [0, 1]\n{SEARCH}")
 
 
