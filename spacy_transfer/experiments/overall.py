@@ -16,12 +16,13 @@ def overall(pairs: Sequence[Pair], differences: Differences) -> list[list[str]]:
     a 95 % interval over seeds, and in how many pairs it is significantly lower or higher.
 
     Methods are left out that a pair lacks, or that have no seed in common with the reference in all
-    pairs; there are no lines without a reference that has sources in every pair.
+    pairs; there are no lines without one reference, with sources, in every pair.
     """
     references = [pair.reference for pair in pairs if pair.reference and pair.reference.sources]
-    if len(references) < len(pairs):
+    names = {reference.method for reference in references}
+    if len(references) < len(pairs) or len(names) != 1:
         return []
-    name, sure_of = references[0].method, f"(p < {ALPHA:g})"
+    [name], sure_of = names, f"(p < {ALPHA:g})"
     lines = [["Method", f"From {name}", f"Lower {sure_of}", f"Higher {sure_of}", "Pairs"]]
     for method, cells in by_method(pairs):
         both = [

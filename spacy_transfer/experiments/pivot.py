@@ -14,7 +14,8 @@ MARK = "†"
 
 
 class Entry(NamedTuple):
-    """A score in percent as text; whether it is the best of its column."""
+    """A score in percent as text; whether it is the best of its column, where all methods have the
+    same seeds."""
 
     text: str
     best: bool
@@ -57,9 +58,12 @@ def pivot_tables(pairs: Sequence[Pair], differences: Differences) -> list[Pivot]
 def _table(title: str, pairs: Sequence[Pair], differences: Differences) -> Pivot:
     methods = by_method(pairs)
     means = [_means(cells) for _, cells in methods]
+    same_seeds = [len({frozenset(cell.scores) for cell in pair.cells}) == 1 for pair in pairs]
     best = [
-        max((mean for mean in column if mean is not None), default=None)
-        for column in zip(*means, strict=True)
+        max((mean for mean in column if mean is not None), default=None) if same else None
+        for column, same in zip(
+            zip(*means, strict=True), [*same_seeds, all(same_seeds)], strict=True
+        )
     ]
     rows = []
     for (name, cells), of_method in zip(methods, means, strict=True):

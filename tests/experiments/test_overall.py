@@ -72,6 +72,15 @@ def test_no_lines_where_a_pair_lacks_the_reference() -> None:
     assert overall(*found_in(rows)) == []
 
 
+def test_no_lines_where_pairs_have_other_references() -> None:
+    rows = [
+        {**r, "target": target, "reference": reference}
+        for target, reference in (("a", "La-DTL"), ("b", "T-B"))
+        for r in rows_of()
+    ]
+    assert overall(*found_in(rows)) == []
+
+
 def test_a_method_that_a_pair_lacks_is_left_out() -> None:
     rows = [
         r for r in rows_of(reference="La-DTL") if (r["method"], r["sources"]) != ("T-B", ["mail"])

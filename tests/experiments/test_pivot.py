@@ -45,6 +45,21 @@ def test_methods_by_pairs_with_an_average() -> None:
     ]
 
 
+def test_means_over_other_seeds_are_not_set_against_each_other() -> None:
+    rows = [
+        row(method, seed, score + seed / 10, sources=[source])
+        for method, score in (("T-B", 0.1), ("T-C", 0.2))
+        for source in ("news", "mail")
+        for seed in (0, 1)
+        if (method, source, seed) != ("T-B", "news", 0)
+    ]
+    [pivot] = pivots(rows)
+    assert cells(pivot) == [
+        ["T-B", "20.00", "15.00", "17.50"],
+        ["T-C", "25.00", "*25.00*", "25.00"],
+    ]
+
+
 def test_marks_of_the_reference() -> None:
     rows = []
     for seed in (0, 1):

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from spacy_transfer.evaluation.counts import pack
+from spacy_transfer.experiments.report import table
 from spacy_transfer.experiments.results import COUNTS, write_rows
 from tests.cli.running import exit_code
-from tests.experiments.test_significance import counted
+from tests.experiments.test_significance import counted, found_in
 from tests.experiments.test_summary import row
 
 report = partial(exit_code, "report")
@@ -134,7 +135,6 @@ def test_p_values_and_a_table_of_methods_by_pairs(tested: Path) -> None:
     assert cells(lines[0]) == header
     p_values = [cells(line)[-1] for line in lines[2:7]]
     assert p_values == ["< 0.001", "< 0.001", "", p_values[3], ""]
-    # The method without sources is compared twice: the larger p-value stands there.
     assert float(p_values[3]) > 0.05
     assert [cells(line)[-2] == "" for line in lines[2:7]] == [False, False, True, False, True]
     assert cells(lines[2])[-2].startswith("-")
@@ -155,6 +155,23 @@ def test_p_values_and_a_table_of_methods_by_pairs(tested: Path) -> None:
     assert "<mail> → aim" in page.text
     assert "From La-DTL" in page.text
     assert lines[8] in page.text
+
+
+@pytest.mark.parametrize("order", [("news", "mail"), ("mail", "news")])
+def test_of_two_comparisons_the_larger_p_value_stands(order: tuple[str, str]) -> None:
+    """The method without sources is tested against the reference from each of them."""
+    recall = {"news": 0.8, "mail": 0.41}
+    rows = [counted("none", seed, 0.4, reference="La-DTL") for seed in (0, 1)]
+    for source in order:
+        rows += [
+            counted("La-DTL", seed, recall[source], source, reference="La-DTL") for seed in (0, 1)
+        ]
+    pairs, differences = found_in(rows)
+    [none] = {cell for pair in pairs for cell in pair.others}
+    p_values = [differences[pair.reference, none].p for pair in pairs if pair.reference]
+    assert min(p_values) < 0.01 < 0.05 < max(p_values)
+    [header, line] = table([none], differences)
+    assert dict(zip(header, line, strict=True))["p"] == f"{max(p_values):.3f}"
 
 
 def test_results_without_counts_have_no_p_values(results: Path) -> None:

@@ -68,6 +68,21 @@ def test_a_run_that_starts_from_another(retraining_file: Path) -> None:
     assert (first["training"]["max_steps"], config["training"]["max_steps"]) == (4, 2)
 
 
+def test_a_first_run_has_the_vectors_of_its_source_and_the_seed_of_the_run(
+    retraining_file: Path,
+) -> None:
+    text = retraining_file.read_text().replace("other.iob,", "other.iob, vectors: numpy,")
+    assert "numpy" in text
+    retraining_file.write_text(f"{text}seeds: [3, 7]\n")
+    for run in runs(retraining_file):
+        assert run.first is not None
+        config = config_of(run.first, named, key_of).interpolate()
+        assert config["initialize"]["vectors"] == "numpy"
+        assert config["system"]["seed"] == run.seed
+        assert config["training"]["eval_frequency"] == 2
+    assert {run.seed for run in runs(retraining_file)} == {3, 7}
+
+
 def test_the_key_is_of_the_first_run_too(retraining_file: Path) -> None:
     before = [key_of(run) for run in runs(retraining_file)]
     text = retraining_file.read_text()
