@@ -52,5 +52,5 @@ def cases(
         print(f"{letter}: {model}")
     for name, corpus in (*analysis.sources.items(), *analysis.targets.items()):
         print(f"{name}: {corpus.path}")
-    print(f"test: {test}, {analysis.sentences:,} sentences, layer {analysis.layer}\n")
+    print(f"test: {test}, {analysis.documents:,} documents, layer {analysis.layer}\n")
     print(case_table(analysis, None if terms else limit))

@@ -31,7 +31,8 @@ def compare(
 ) -> None:
     """Compare two trained pipelines on a test corpus: is the difference more than chance?
 
-    A randomised paired test on its sentences (documents), and bootstrap intervals over them.
+    A randomised paired test on its documents, and bootstrap intervals over them: let each be a
+    sentence, as `spacy transfer convert` writes them, for a test that tells most.
     """
     from spacy.cli._util import import_code
 

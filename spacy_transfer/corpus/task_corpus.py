@@ -97,7 +97,7 @@ class TaskCorpus:
             annotated = annotated or is_annotated(example.reference, self.layer)
             yield example
         if not count:
-            raise CorpusError(self.path, None, "expected documents to learn from, found none")
+            raise CorpusError(self.path, None, "expected documents, found none")
         if not annotated:
             raise CorpusError(
                 self.path, None, f"none of {count} documents is annotated in layer {self.layer!r}"

@@ -56,7 +56,7 @@ class CaseAnalysis:
     Attributes:
         models: the pipelines, by letters.
         layer: what they tag; of `tag`, a term is a word.
-        sentences: how many there are in the test corpus.
+        documents: how many there are in the test corpus.
         sources: the training corpora of all sources, by name, each once.
         targets: those of the target: one, if the pipelines learned from the same labels.
         cases: the terms, in the order of the file, or the most frequent in the test first.
@@ -64,7 +64,7 @@ class CaseAnalysis:
 
     models: Mapping[str, str]
     layer: str
-    sentences: int
+    documents: int
     sources: Mapping[str, TaskCorpus]
     targets: Mapping[str, TaskCorpus]
     cases: Sequence[Case]

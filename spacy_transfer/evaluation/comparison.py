@@ -18,7 +18,7 @@ from spacy_transfer.evaluation.table import markdown_table
 
 
 class Estimate(NamedTuple):
-    """A score, or a difference of scores, and its 95 % interval over test sentences."""
+    """A score, or a difference of scores, and its 95 % interval over test documents."""
 
     value: float
     low: float
@@ -26,11 +26,11 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two systems on the same sentences.
+    """Two systems on the same documents, of which `spacy transfer convert` makes one a sentence.
 
     Attributes:
         layer: what they tag.
-        sentences: on how many sentences.
+        documents: on how many of them.
         first: F1 of the first system; of tags, that is the accuracy.
         second: that of the second.
         difference: by how much the second is above the first.
@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
     """
 
     layer: str
-    sentences: int
+    documents: int
     first: Estimate
     second: Estimate
     difference: Estimate
@@ -106,10 +106,10 @@ def comparison_report(
     first, second = models
     return (
         f"A: {first}\nB: {second}\n"
-        f"{test}: {comparison.sentences:,} sentences, layer {comparison.layer}\n\n"
+        f"{test}: {comparison.documents:,} documents, layer {comparison.layer}\n\n"
         f"{comparison_table(comparison)}\n\n"
         f"p = {comparison.p:.4f} (two-sided randomised paired test, {draws:,} shuffles of "
-        f"sentences, seed {seed};\nintervals are percentiles of as many bootstrap resamples)"
+        f"documents, seed {seed};\nintervals are percentiles of as many bootstrap resamples)"
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from confection import Config
+from confection import Config, ConfigValidationError
 from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training import Example
@@ -39,13 +40,24 @@ def set_up(config: Config, *, use_gpu: int = -1) -> Setup:
 
     ValueError for data, settings or a device that cannot be used.
     """
-    nlp = init_nlp(config, use_gpu=choose_gpu(use_gpu))
-    resolved = nlp.config.interpolate()
-    settings = registry.resolve(resolved["training"], schema=ConfigSchemaTraining)
-    if settings["eval_frequency"] < 1:
-        raise ValueError("training.eval_frequency must be at least 1")
-    corpora = resolve_dot_names(resolved, [settings["train_corpus"], settings["dev_corpus"]])
+    with _short_errors():
+        nlp = init_nlp(config, use_gpu=choose_gpu(use_gpu))
+        resolved = nlp.config.interpolate()
+        settings = registry.resolve(resolved["training"], schema=ConfigSchemaTraining)
+        if settings["eval_frequency"] < 1:
+            raise ValueError("training.eval_frequency must be at least 1")
+        corpora = resolve_dot_names(resolved, [settings["train_corpus"], settings["dev_corpus"]])
     streams = streams_of(corpora[0](nlp))
     for task in streams.tasks:
         streams.weights(task)  # what cannot be weighed is an error before anything is written
     return Setup(nlp, settings, streams, corpora[1])
+
+
+@contextmanager
+def _short_errors() -> Iterator[None]:
+    """Name the settings that are wrong on one line, without all those around them."""
+    try:
+        yield
+    except ConfigValidationError as error:
+        wrong = [f"{' -> '.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors]
+        raise ValueError(f"{error.title}: {'; '.join(wrong)}") from error

@@ -33,7 +33,7 @@ def test_a_table_of_terms(
         f"A: {model}",
         f"source: {tmp_path / 'source-0.spacy'}",
         f"target: {tmp_path / 'target-0.spacy'}",
-        f"test: {data}, 10 sentences, layer ents",
+        f"test: {data}, 10 documents, layer ents",
     ]
     assert lines[5].startswith("| Term        | in source | in target | in test | right: A |")
     # Of terms that were asked for, all are shown.

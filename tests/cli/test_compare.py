@@ -35,7 +35,7 @@ def test_scores_difference_and_p(
     other, data = untrained(tmp_path / "other"), corpus_files(TARGET, 40, seed=1)
     assert run(other, model, data, "--shuffles", "2000") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:3] == [f"A: {other}", f"B: {model}", f"{data}: 40 sentences, layer ents"]
+    assert lines[:3] == [f"A: {other}", f"B: {model}", f"{data}: 40 documents, layer ents"]
     rows = {cells[1]: cells[2:] for line in lines if len(cells := line.split("|")) > 1}
     rows = {name.strip(): [cell.strip() for cell in cells] for name, cells in rows.items()}
     scores = {
@@ -63,7 +63,7 @@ def test_the_layer_is_that_of_the_components(
     data = corpus_files(TARGET, 9)
     chunker = untrained(tmp_path / "c", "transfer_chunker", "spans:chunks")
     assert run(chunker, chunker, data) == 0
-    assert "9 sentences, layer spans:chunks" in capsys.readouterr().out
+    assert "9 documents, layer spans:chunks" in capsys.readouterr().out
     tagger = untrained(tmp_path / "t", "transfer_tagger", "tag")
     assert run(tagger, tagger, data) == 0
     assert "| accuracy |" in capsys.readouterr().out

@@ -109,7 +109,7 @@ def test_the_source_and_what_the_target_has_cost_it(
     assert 0.5 < expected == scores["source_ents_f"]
     assert scores["ents_f"] > 0.5
     assert f"source_ents_f: {100 * expected:.2f}" in printed.splitlines()
-    assert f"\nA: {before}\nB: {model}\n{source}: 20 sentences, layer ents\n" in printed
+    assert f"\nA: {before}\nB: {model}\n{source}: 20 documents, layer ents\n" in printed
     first = 100 * evaluate(str(before), source)["ents_f"]
     rows = [[cell.strip() for cell in line.split("|")] for line in printed.splitlines()]
     values = {

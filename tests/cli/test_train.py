@@ -75,6 +75,23 @@ def test_one_clear_error(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("training.max_steps", "max_steps: Input should be a valid integer"),
+        ("components.transfer_ner.model.objective.cost", "transfer_ner.model.objective -> cost: "),
+        ("corpora.dev.limit", "dev -> limit: "),
+    ],
+)
+def test_a_wrong_value_is_named_without_its_neighbours(train: Train, name: str, wrong: str) -> None:
+    result = train({name: "abc"})
+    assert result.status == 1
+    assert result.err.splitlines()[-1].startswith("error: Config ")
+    assert wrong in result.err.splitlines()[-1]
+    assert "eval_frequency" not in result.err
+    assert not result.output.exists()
+
+
 def test_a_gpu_without_cupy(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

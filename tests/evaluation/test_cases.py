@@ -98,7 +98,7 @@ def test_terms_that_only_the_source_has(make: Make, test_corpus: Path) -> None:
         ("heart disease", ((2,), (0,), 2, (0, 1))),
         ("hay fever", ((1,), (0,), 1, (0, 0))),
     ]
-    assert (analysis.layer, analysis.sentences) == ("ents", 4)
+    assert (analysis.layer, analysis.documents) == ("ents", 4)
     assert analysis.models == {"A": str(alone), "B": str(transfer)}
     # The two were trained on the same labels of the target.
     assert (list(analysis.sources), list(analysis.targets)) == (["ward"], [TARGET])

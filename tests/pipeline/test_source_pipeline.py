@@ -106,6 +106,8 @@ def carried(pipe: TransferPipe, saved: Path) -> set[str]:
         old.embedding(TARGET).weight[words[1].index("lives") + 1],
     ):
         assert set(words[1]) <= set(words[0])
+        rows = [words[0].index(word) + 1 for word in words[1]]
+        assert not new.embedding(TARGET).rare[rows].any()
         assert same(new.embedding(TARGET).weight[0], old.embedding(TARGET).weight[0])
         found.add("embeddings")
     if all(map(same, new.words.parameters(), old.words.parameters())):
@@ -115,7 +117,9 @@ def carried(pipe: TransferPipe, saved: Path) -> set[str]:
     inside = [(person[f"{p}-person"], per[f"{p}-PER"]) for p in "BIES"]
     if all(
         same(new.head(TARGET).emission.weight[a], old.head(TARGET).emission.weight[b])
+        and same(new.head(TARGET).emission.bias[a], old.head(TARGET).emission.bias[b])
         and same(new.head(TARGET).crf.start[a], old.head(TARGET).crf.start[b])
+        and same(new.head(TARGET).crf.end[a], old.head(TARGET).crf.end[b])
         and same(
             new.head(TARGET).crf.transitions[a, person["O"]],
             old.head(TARGET).crf.transitions[b, per["O"]],
