@@ -184,11 +184,14 @@ def _method(pipe: TransferPipe, config: Config) -> dict[str, Any]:
     saved = initialize.get("source_pipeline")
     train = dot_to_object(config, config["training"]["train_corpus"])
     schedule = batcher["@batchers"].split(".")[1]
+    blueprint = shim_of(pipe.model).blueprint
+    assert blueprint is not None
     return {
         "name": _name_of(pipe, model, train, schedule, from_saved=bool(saved)),
         "sharing": model["sharing"] if pipe.tasks[1:] else None,
         "projection": model.get("projection", "none"),
         "objective": {name: v for name, v in objective.items() if not name.startswith("@")},
+        "tied": any(blueprint.matched.values()),
         "schedule": schedule,
         "batches": {name: v for name, v in batcher.items() if not name.startswith("@")},
         "carried_over": (initialize.get("carry_over") or LAYERS) if saved else None,
@@ -212,14 +215,20 @@ def _name_of(
         return "CD-learning (He & Sun 2017)"
     if model.get("projection", "none") != "none":
         return f"{model['projection'].capitalize()} projection (Peng & Dredze 2017)"
-    if schedule == "Joint" and objective["alpha"] and objective["beta"]:
-        if objective["mmd"] == "label-aware":
-            return "La-DTL (Wang et al. 2018)"
-        return "MMD-CRF-L2, an ablation of La-DTL (Wang et al. 2018)"
+    terms = (objective["mmd"] if objective["alpha"] else None, bool(objective["beta"]))
+    if schedule == "Joint" and terms in _PARTS:
+        return f"{_PARTS[terms]} (Wang et al. 2018)"
     plan = sharing if isinstance(sharing, str) else ", ".join(sharing.values())
     return f"Joint training on target and source, {plan} (Yang et al. 2017)"
 
 
+_PARTS = {
+    ("label-aware", True): "La-DTL",
+    ("label-aware", False): "La-MMD, an ablation of La-DTL",
+    (None, True): "CRF-L2, an ablation of La-DTL",
+    ("marginal", True): "MMD-CRF-L2, an ablation of La-DTL",
+}
+"""Names by the MMD, if there is one, and whether CRFs are tied."""
 _SHARING = {
     "T-A": "the whole network and its CRF, with a map between the labels",
     "T-B": "all but the CRF",
@@ -269,16 +278,17 @@ def _training(card: dict[str, Any]) -> str:
     terms = [f"softmax-margin CRF loss, cost {cost:g}" if cost else "CRF likelihood"]
     terms += ["of valid tag sequences alone"] if valid else []
     if method["sharing"]:
-        matched = any(card["matched_labels"].values())
+        # Without matched labels, O of both tasks is tied still.
+        tied = method.get("tied", any(card["matched_labels"].values()))
         together = method["schedule"] not in _ONE_TASK_A_BATCH
         terms += [
             f"{term}, {symbol} = {objective[name]:g}"
             for name, symbol, term, there in (
                 (
                     *("alpha", "α", f"{objective['mmd']} MMD of hidden states"),
-                    together and (matched or objective["mmd"] == "marginal"),
+                    together and (tied or objective["mmd"] == "marginal"),
                 ),
-                ("beta", "β", "CRF-L2 of matched labels", matched and _own_heads(method)),
+                ("beta", "β", "CRF-L2 of matched labels", tied and _own_heads(method)),
                 ("epsilon", "ε", "share of the source in the CRF losses", together),
             )
             if there and objective.get(name)

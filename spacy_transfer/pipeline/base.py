@@ -48,7 +48,7 @@ from spacy_transfer.pipeline.confidence import (
     set_with_scores,
     set_without_scores,
 )
-from spacy_transfer.pipeline.labels import match_labels
+from spacy_transfer.pipeline.labels import match_labels, warn_of_unmatched
 from spacy_transfer.pipeline.network import build_network, read_gazetteer
 from spacy_transfer.pipeline.scoring import score_layer
 from spacy_transfer.pipeline.source_pipeline import LAYERS, SOURCE, SourcePipeline
@@ -462,6 +462,8 @@ class TransferPipe(TrainablePipe):  # type: ignore[misc]
         gazetteer = read_gazetteer(gazetteers or {}, gazetteer_lower, nlp and nlp.make_doc)
         tags = {task: self.task_tags(task) for task in self.tasks}
         matched = self._matched(tags, sharing)
+        pairs = {source: self.matched_labels(source) for source in self.tasks[1:]}
+        warn_of_unmatched(self.model.attrs["objective"], pairs)
         blueprint, network = build_network(
             encoder,
             self.model.attrs["objective"],

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from spacy_transfer.corpus.label_map import check_label_map, complete_map, read_label_map
 from spacy_transfer.corpus.marks import TARGET
 from spacy_transfer.corpus.schemes import OUTSIDE
+from spacy_transfer.nn.objective import ObjectiveSettings
 from spacy_transfer.pipeline.survey import TaskSurvey
 
 logger = logging.getLogger(__name__)
@@ -76,3 +77,17 @@ def match_labels(
         ", ".join(sorted(theirs - ours)) or "none",
     )
     return LabelMaps(label_map, renamed)
+
+
+def warn_of_unmatched(
+    objective: ObjectiveSettings, matched: Mapping[str, Sequence[tuple[str, str]]]
+) -> None:
+    """Log a warning for each source that shares no label with the target, where the objective has
+    terms of matched labels; `matched` has the pairs of each source."""
+    by_label = objective.beta or (objective.alpha and objective.mmd == "label-aware")
+    for source in (source for source, pairs in matched.items() if by_label and not pairs):
+        logger.warning(
+            "No label of the target means the same as one of %r: label-aware MMD and CRF-L2 have "
+            "nothing to tie but what is outside. Labels match by equal names, or by a label_map.",
+            source,
+        )

@@ -173,6 +173,30 @@ def test_the_method_keeps_its_names(train: Train) -> None:
     assert "Linear projection (Peng & Dredze 2017)" in readme
 
 
+@pytest.mark.parametrize(
+    ("settings", "name", "terms"),
+    [
+        ({"beta": 0.0}, "La-MMD, an ablation of La-DTL", ["label-aware MMD"]),
+        ({"alpha": 0.0}, "CRF-L2, an ablation of La-DTL", ["CRF-L2 of matched"]),
+        ({"mmd": "marginal"}, "MMD-CRF-L2, an ablation of La-DTL", ["marginal MMD", "CRF-L2"]),
+        ({"alpha": 0.0, "beta": 0.0}, "Joint training on target and source, T-B (Yang", []),
+    ],
+)
+def test_parts_of_la_dtl_by_their_names(
+    train: Train, settings: dict[str, object], name: str, terms: list[str]
+) -> None:
+    """No label matches here: what is outside is tied, and the card says by which terms."""
+    objective = {f"components.transfer_ner.model.objective.{k}": v for k, v in settings.items()}
+    run = train({**objective, "paths.label_map": None}, config=LADTL)
+    assert run.status == 0, run.err
+    readme = (run.output / "model-last" / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith(name)
+    [line] = [line for line in readme.splitlines() if line.startswith("- Objective: ")]
+    for term in ("MMD", "CRF-L2"):
+        assert (term in line) == any(term in expected for expected in terms)
+    assert all(term in line for term in terms)
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_has_a_card(config: Path) -> None:
     text = config.read_text(encoding="utf-8")

@@ -108,6 +108,34 @@ def test_the_log_says_which_labels_only_one_side_has(
     ]
 
 
+@pytest.mark.parametrize(
+    ("objective", "pairs", "warned"),
+    [
+        ({"alpha": 0.1}, None, True),
+        ({"beta": 0.1}, None, True),
+        ({"beta": 0.1}, {"person": "PER"}, False),
+        ({"alpha": 0.1, "mmd": "marginal"}, None, False),
+        ({}, None, False),
+    ],
+)
+def test_a_warning_where_no_label_matches(
+    nlp: Language,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    objective: dict[str, Any],
+    pairs: dict[str, str] | None,
+    warned: bool,
+) -> None:
+    add_small_pipe("transfer_ner", nlp, **objective)
+    if pairs:
+        (tmp_path / "map.tsv").write_text("person\tPER\n")
+        label_map = {"label_map": str(tmp_path / "map.tsv")}
+        nlp.config["initialize"]["components"]["transfer_ner"] = label_map
+    nlp.initialize(lambda: examples(nlp, TARGET, 5) + examples(nlp, "source", 5))
+    expected = ["No label of the target means the same as one of 'source': "] if warned else []
+    assert [message[: len(expected[0])] for message in caplog.messages] == expected
+
+
 @pytest.mark.parametrize("setting", [{"default": "PER"}, {"union": True}])
 def test_a_default_is_for_t_a(
     nlp: Language, initialize: Initialize, setting: dict[str, Any]
