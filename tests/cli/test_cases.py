@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from spacy_transfer.cli._errors import clear_errors
 from spacy_transfer.corpus.marks import TARGET
 from tests.cli.running import exit_code
 from tests.conftest import Train
@@ -65,6 +67,16 @@ def test_one_clear_error(
     assert printed.err.startswith("error: ")
     assert message in printed.err
     assert printed.err.count("\n") == 1
+
+
+def test_a_warning_is_a_line_without_a_place_in_the_code() -> None:
+    """Shown here by the formatter: pytest keeps warnings from stderr."""
+    arguments = ("terms.tsv: 'x' is annotated nowhere", UserWarning, "cases.py", 1)
+    with clear_errors():
+        assert (
+            warnings.formatwarning(*arguments) == "warning: terms.tsv: 'x' is annotated nowhere\n"
+        )
+    assert "cases.py:1: UserWarning" in warnings.formatwarning(*arguments)
 
 
 def test_a_model_and_a_corpus_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
