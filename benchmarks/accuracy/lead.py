@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata, zscore
+from spearman import rho
 
 from spacy_transfer.evaluation.table import markdown_table
 from spacy_transfer.experiments.results import read_rows
@@ -41,10 +41,10 @@ def leads(pairs: Sequence[Pair]) -> dict[str, Floats]:
 
 def correlation(brings: Floats, lead: Floats) -> tuple[float, float]:
     """Spearman's rho and its p-value."""
-    a, b = zscore(rankdata(brings)), zscore(rankdata(lead))
-    shuffled = np.random.default_rng(0).permuted(np.tile(b, (PERMUTATIONS, 1)), axis=1)
-    rho, by_chance = float(a @ b) / len(a), shuffled @ a / len(a)
-    return rho, float((np.abs(by_chance) >= abs(rho) - 1e-12).mean())
+    found = rho(brings, lead)
+    shuffled = np.random.default_rng(0).permuted(np.tile(lead, (PERMUTATIONS, 1)), axis=1)
+    by_chance = np.array([rho(brings, permuted) for permuted in shuffled])
+    return found, float((np.abs(by_chance) >= abs(found) - 1e-12).mean())
 
 
 def main() -> None:
@@ -55,8 +55,8 @@ def main() -> None:
     rows = [["Method", "Pairs", f"Lead of {REFERENCE}", "rho with the gain", "p"]]
     for method, (brings, lead) in leads(pairs_of(summarize(read_rows(options.results)))).items():
         if len(lead) >= FEWEST:
-            rho, p = correlation(brings, lead)
-            rows.append([method, str(len(lead)), f"{lead.mean():+.2f}", f"{rho:.2f}", f"{p:.3f}"])
+            found, p = correlation(brings, lead)
+            rows.append([method, str(len(lead)), f"{lead.mean():+.2f}", f"{found:.2f}", f"{p:.3f}"])
     print(markdown_table(rows))
 
 

@@ -7,10 +7,10 @@ RESULTS the results.jsonl of that experiment, or of any other on the same four c
 a source for a target is held against its gain in F1 over the same seed without transfer. The target
 is a sample of its training sentences, as many as the runs learned from.
 
-Spearman's rho is over all pairs of source and target. Sources are compared for one target only, so
-ranks are among the sources of a target, and gains are less the mean gain of the target. The
-interval is of 10,000 bootstrap resamples of the pairs and, in each pair, of the seeds; p is the
-share of all permutations of gains within targets whose rho is as high.
+Spearman's rho, of low ranks and high gains, is over all pairs of source and target. Sources are
+compared for one target only, so ranks are among the sources of a target, and gains are less the
+mean gain of the target. The interval is of 10,000 bootstrap resamples of the pairs and, in each
+pair, of the seeds; p is the share of all permutations of gains within targets whose rho is as high.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import spacy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from spearman import rho
 
 from spacy_transfer.corpus.label_map import matched_labels
 from spacy_transfer.corpus.labelled import LabelledText, read_labelled_text
@@ -74,18 +74,11 @@ def ranks_for(
     }
 
 
-def rho(ranks: Floats, gains: Floats) -> float:
-    """Spearman's rho of low ranks and high gains; nan where all are the same."""
-    a, b = rankdata(-ranks), rankdata(gains)
-    with np.errstate(invalid="ignore"):
-        return float(np.mean((a - a.mean()) * (b - b.mean())) / (a.std() * b.std()))
-
-
 def interval(
     ranks: Floats, pairs: Sequence[Places], gains: Sequence[Floats]
 ) -> tuple[float, float]:
     """The 95 % interval of rho over resampled pairs, by their places and their gains."""
-    rhos = [rho(ranks[drawn], gain) for drawn, gain in zip(pairs, gains, strict=True)]
+    rhos = [rho(-ranks[drawn], gain) for drawn, gain in zip(pairs, gains, strict=True)]
     low, high = np.nanquantile(rhos, [0.025, 0.975])
     return float(low), float(high)
 
@@ -106,11 +99,11 @@ def resample(
 
 def p_value(ranks: Floats, gains: Floats, groups: Sequence[Sequence[int]]) -> float:
     """The share of permutations of gains within groups with a rho as high as that of the gains."""
-    observed = rho(ranks, gains) - 1e-12
+    observed = rho(-ranks, gains) - 1e-12
     orders = product(*(permutations(group) for group in groups))
     places = [place for group in groups for place in group]
     as_high = [
-        rho(ranks[places], gains[[p for o in order for p in o]]) >= observed for order in orders
+        rho(-ranks[places], gains[[p for o in order for p in o]]) >= observed for order in orders
     ]
     return float(np.mean(as_high))
 
@@ -137,7 +130,7 @@ def show(method: str, ranks: Mapping[tuple[str, str], Mapping[str, float]], gain
         low, high = interval(of_pairs, *drawn)
         p = p_value(of_pairs, means - centres, groups)
         rows.append(
-            [by, f"{rho(of_pairs, means - centres):.2f}", f"{low:.2f} to {high:.2f}", f"{p:.3f}"]
+            [by, f"{rho(-of_pairs, means - centres):.2f}", f"{low:.2f} to {high:.2f}", f"{p:.3f}"]
         )
     print(markdown_table(rows))
 
