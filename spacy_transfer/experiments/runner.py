@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -62,7 +63,7 @@ class Experiment:
         self.output = output.resolve()
         self.results = self.output / name / RESULTS
         self._earlier = self.results.with_name(EARLIER)
-        self._known = {**known_rows(self._earlier), **known_rows(self.results)}
+        self._known = ChainMap(known_rows(self.results), known_rows(self._earlier))
 
     def folder(self, key: str) -> Path:
         """The folder of a run."""
@@ -127,13 +128,13 @@ class Experiment:
 
     def _keep_earlier(self) -> None:
         """Put the rows of the table aside that `write_results` would drop."""
+        table, earlier = self._known.maps
         keys = {key for key, _ in self.runs}
-        others = {at: row for at, row in self._known.items() if at[0] not in keys}
-        leaving = len(others.keys() - known_rows(self._earlier).keys())
+        leaving = {at: row for at, row in table.items() if at[0] not in keys}
         if leaving:
-            write_rows(others.values(), self._earlier)
+            write_rows({**earlier, **leaving}.values(), self._earlier)
             tqdm.write(
-                f"{leaving} results in {self.results} are of no run of this experiment, whose "
+                f"{len(leaving)} results in {self.results} are of no run of this experiment, whose "
                 f"settings, corpora or versions may have changed: moved to {self._earlier.name}"
             )
 
